@@ -1,0 +1,264 @@
+"""The reference connector: a whole account in this process, and the file to read first before writing another one.
+
+It speaks to a `Desk` (`connectors/desk.py`) where another connector speaks HTTP, and is otherwise complete. A
+connector's file is always in this order: constants, Config, the class, pure helpers.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Self
+
+import orjson
+from pydantic import Field as Option
+
+from connectors.desk import SYNC_USER, Desk, Event
+from syncd.connector import (
+    Capabilities,
+    Change,
+    Changes,
+    Connector,
+    ConnectorConfig,
+    Finding,
+    Page,
+    Upload,
+    Vocabulary,
+    Written,
+)
+from syncd.errors import Gone, Refused, VersionConflict
+from syncd.model import Attachment, Comment, Person, Side, Ticket, Value
+from syncd.secret import SecretValue
+
+SIGNATURE = "X-Desk-Signature"
+OWN = Person(SYNC_USER.id, SYNC_USER.name, SYNC_USER.email, "user")
+#: Before the first thing that could have happened: where a first load starts.
+START = datetime(1970, 1, 1, tzinfo=UTC)
+CHUNK = 64 * 1024
+
+
+class MemoryConfig(ConnectorConfig):
+    """The `[remote]` table: `desk` names the desk, which every connector of this process shares."""
+
+    desk: str = Option(default="desk", min_length=1)
+    hook_secret: SecretValue | None = None
+
+
+class MemoryConnector(Connector):
+    """An account of a desk."""
+
+    name = "memory"
+    Config = MemoryConfig
+
+    def __init__(self, desk: Desk, side: Side, workspace: str, config: MemoryConfig | None = None) -> None:
+        super().__init__(side, workspace)
+        self.desk = desk
+        self.config = config or MemoryConfig(desk=desk.name)
+        self.capabilities = Capabilities(
+            resolution=desk.resolution,
+            index_lag=desk.index_lag,
+            comments_on_create=desk.comments_on_create,
+            create_ignores=desk.create_ignores,
+            private=desk.private,
+            contact=True,
+            trash=True,
+            invisible=desk.invisible,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, config: MemoryConfig, side: Side, workspace: str) -> AsyncIterator[Self]:
+        """The account, ready to use; a connector that speaks HTTP opens its Transport here and closes it."""
+        yield cls(Desk.named(config.desk), side, workspace, config)
+
+    @asynccontextmanager
+    async def _call(self, method: str) -> AsyncIterator[Desk]:
+        self.desk.calls[method] += 1
+        await asyncio.sleep(0)  # as every real call does, let the others run
+        await self.desk.fault(method, "before")
+        yield self.desk
+        await self.desk.fault(method, "after")
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    @property
+    def streams(self) -> Sequence[str]:
+        """A desk has one feed that shows everything."""
+        return ("updates",)
+
+    async def changes(self, stream: str, cursor: str | None) -> AsyncIterator[Page]:
+        """The desk's log since `cursor`, which is the stamp and the ticket of the last change that was yielded.
+
+        Stamps may be coarse and changes may be shown late, so the time around the cursor is read again.
+        """
+        last = parse_cursor(cursor)
+        since, skip = last[0] - timedelta(seconds=self.desk.late), 0
+        while True:
+            async with self._call("changes") as desk:
+                events = desk.events(since, skip)
+            if not events:
+                return
+            skip = events[-1][0]
+            found = [self._change(event) for _, event in events]
+            fresh = [change for change in found if self.desk.resolution or (change.updated_at, change.id) != last]
+            newest = max(last[0], found[-1].updated_at or START)
+            if fresh:
+                yield Page(tuple(fresh), f"{newest.isoformat()} {found[-1].id}")
+
+    def _change(self, event: Event) -> Change:
+        ticket = self.desk.tickets.get(event.ticket_id)
+        row = short(ticket) if ticket and self.desk.short_rows else None
+        deep = event.why in {"comment-edit", "comment-delete", "attachment-delete"}
+        return Change(event.ticket_id, self.desk.rounded(event.at), event.why, deep, event.why == "deleted", row)
+
+    async def get(self, ticket_id: str) -> Ticket:
+        """The ticket with its whole conversation. Raises Gone, Moved."""
+        async with self._call("get") as desk:
+            return desk.read(ticket_id)
+
+    async def get_many(self, ids: Sequence[str]) -> Mapping[str, Ticket]:
+        """The tickets that exist, without comments where the desk's lists are short."""
+        async with self._call("get_many") as desk:
+            found = {ticket_id: desk.tickets[ticket_id] for ticket_id in ids if ticket_id in desk.tickets}
+        return {ticket_id: short(ticket) if self.desk.short_rows else ticket for ticket_id, ticket in found.items()}
+
+    async def find(self, marker: str) -> Sequence[Ticket]:
+        """The tickets with exactly this marker, once the desk has indexed them."""
+        async with self._call("find") as desk:
+            return desk.search(marker)
+
+    async def vocabulary(self) -> Vocabulary:
+        """The desk's words."""
+        async with self._call("vocabulary") as desk:
+            return Vocabulary(desk.statuses, desk.priorities, desk.users, desk.teams, desk.fields, SYNC_USER.id)
+
+    async def check(self) -> Sequence[Finding]:
+        """A desk is always there; whether it has an agent for us is worth a look."""
+        async with self._call("check") as desk:
+            known = SYNC_USER in desk.users
+        return [
+            Finding(f"an agent named {SYNC_USER.name}", known, "" if known else "add the agent to the desk's users")
+        ]
+
+    async def download(self, attachment: Attachment) -> AsyncIterator[bytes]:
+        """The file's content in chunks. Raises Gone."""
+        async with self._call("download") as desk:
+            content = desk.files.get(attachment.id)
+        if content is None:
+            raise Gone(f"there is no file {attachment.id}", status=404)
+        for start in range(0, len(content), CHUNK):
+            yield content[start : start + CHUNK]
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    async def create(self, ticket: Ticket, marker: str, uploads: Mapping[str, Sequence[Upload]]) -> Ticket:
+        """Make the ticket with its opening comments, in one call that carries the marker."""
+        comments = (ticket.comments or ())[: self.desk.comments_on_create]
+        contents = {comment.id: await contents_of(uploads.get(comment.id, ())) for comment in comments}
+        fields = {name: value for name, value in given(ticket).items() if name not in self.desk.create_ignores}
+        self._refuse_private(*comments)
+        async with self._call("create") as desk:
+            ticket_id = desk.open(ticket, marker)
+            try:
+                desk.write(ticket_id, fields, ticket.tags)
+            except Refused:
+                desk.delete(ticket_id, by_person=False)
+                raise
+            for comment in comments:
+                self._append(ticket_id, comment, contents[comment.id])
+            return desk.read(ticket_id)
+
+    async def update(self, ticket: Ticket, changes: Changes) -> Ticket:
+        """Write all of it or nothing. Raises Refused, VersionConflict, Gone."""
+        async with self._call("update") as desk:
+            if desk.conditional and ticket.version != desk.read(ticket.id).version:
+                raise VersionConflict(f"ticket {ticket.id} has changed", status=409)
+            desk.write(ticket.id, changes.fields, changes.add_tags, changes.remove_tags)
+            return desk.read(ticket.id)
+
+    async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
+        """Add the comment with its files."""
+        contents = await contents_of(uploads)
+        self._refuse_private(comment)
+        async with self._call("comment"):
+            return Written(self._append(ticket_id, comment, contents))
+
+    async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
+        """Replace the comment's body. Raises Gone."""
+        async with self._call("edit_comment") as desk:
+            return desk.rewrite(ticket_id, comment.id, comment.body)
+
+    async def delete(self, ticket_id: str) -> None:
+        """Delete the ticket, if it is still there."""
+        async with self._call("delete") as desk:
+            desk.delete(ticket_id, by_person=False)
+
+    def _append(self, ticket_id: str, comment: Comment, contents: Sequence[tuple[Upload, bytes]]) -> Comment:
+        self.desk.read(ticket_id)
+        files = tuple(self.desk.keep(upload.file_name, upload.content_type, content) for upload, content in contents)
+        return self.desk.append(ticket_id, replace(comment, author=comment.author or OWN, attachments=files))
+
+    def _refuse_private(self, *comments: Comment) -> None:
+        if not self.desk.private and any(comment.private for comment in comments):
+            raise Refused("the desk would show this comment to its customers", fields=["private"])
+
+    # -- pure ---------------------------------------------------------------------------------------------------
+
+    def canonical(self, name: str, value: Value) -> Value:
+        """What the desk makes of a value; another connector states here what its product does."""
+        return self.desk.clean(name, value)
+
+    def canonical_tag(self, tag: str) -> str:
+        """What the desk makes of a tag."""
+        return self.desk.clean_tag(tag)
+
+    def hinted(self, headers: Mapping[str, str], body: bytes) -> Iterable[str] | None:
+        """The ticket that a hook names, when it is signed with `hook_secret`."""
+        if self.config.hook_secret is None:
+            return None
+        signature = signed(self.config.hook_secret.get_secret_value(), body)
+        if not hmac.compare_digest(signature.encode(), headers.get(SIGNATURE, "").encode()):
+            return None
+        return [str(orjson.loads(body)["ticket"])]
+
+    # -- what the engine may ask --------------------------------------------------------------------------------
+
+    def label(self, ticket_id: str) -> str:
+        """How people name this ticket."""
+        return f"{self.desk.name} #{ticket_id}"
+
+    @property
+    def skew(self) -> float:
+        """How many seconds the desk's clock is ahead of ours."""
+        return self.desk.skew
+
+
+def parse_cursor(cursor: str | None) -> tuple[datetime, str]:
+    """The stamp and the ticket id that a cursor holds."""
+    stamp, _, ticket_id = (cursor or START.isoformat()).partition(" ")
+    return datetime.fromisoformat(stamp), ticket_id
+
+
+def short(ticket: Ticket) -> Ticket:
+    """The ticket as a list shows it."""
+    return replace(ticket, comments=None)
+
+
+def given(ticket: Ticket) -> dict[str, Value]:
+    """The fields that a new ticket brings along; an absent one is left to the desk."""
+    fields = {name: getattr(ticket, name) for name in ("status", "priority", "assignee", "team")}
+    fields.update({f"field:{name}": value for name, value in (ticket.fields or {}).items()})
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def signed(secret: str, body: bytes) -> str:
+    """The signature of a hook's body."""
+    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+async def contents_of(uploads: Sequence[Upload]) -> list[tuple[Upload, bytes]]:
+    """The uploads with their content; a connector that speaks HTTP streams them with `file_body`."""
+    return [(upload, await asyncio.to_thread(upload.path.read_bytes)) for upload in uploads]
