@@ -57,14 +57,17 @@ class Change:
     """One row of a change feed: look at this ticket.
 
     `deep` asks for a full read because the conversation changed in a way the short form does not show. `row` is the
-    ticket itself where the feed carries it. `gone` says that the feed itself reports the ticket's deletion.
+    ticket itself where the feed carries it. `event` is the id of an event that a later reading may show again.
+    `comment` is the comment it is about: a new one that is known already is no news, and where the feed does not
+    name the ticket (`id` is empty) it leads there.
     """
 
     id: str
     updated_at: datetime | None = None
     why: str = "changed"
     deep: bool = False
-    gone: bool = False
+    event: str | None = None
+    comment: str | None = None
     row: Ticket | None = None
 
 
@@ -98,13 +101,17 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on our own disk that a comment shall carry; `sha256` is its content's hex digest."""
+    """A file on our own disk that a comment shall carry; `sha256` is its content's hex digest.
+
+    `held_at` is where this account already holds the same bytes under the same name, if it does.
+    """
 
     path: Path
     file_name: str
     content_type: str
     size: int
     sha256: str
+    held_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +190,10 @@ class Connector(ABC):
     @abstractmethod
     async def vocabulary(self) -> Vocabulary:
         """The account's statuses, priorities, users, teams and custom fields."""
+
+    async def ticket_of(self, comment_id: str) -> str | None:
+        """The ticket that a comment named by the change feed belongs to, or None when it cannot be found."""
+        return None
 
     async def field_times(self, ticket: Ticket) -> Mapping[str, datetime]:
         """When each field last changed, for the fields where the product can tell; asked only on a conflict."""

@@ -14,7 +14,7 @@ from syncd.model import Comment, Marker, Side, Ticket, Value, values
 G, R = Side.GORGIAS, Side.REMOTE
 
 
-class _Unmapped:
+class Unmapped:
     """The type of UNMAPPED."""
 
     def __repr__(self) -> str:
@@ -22,7 +22,7 @@ class _Unmapped:
 
 
 #: The other side has no word for this value: nothing is written, nothing is cleared.
-UNMAPPED: Final = _Unmapped()
+UNMAPPED: Final = Unmapped()
 
 
 class Translator(Protocol):
@@ -32,7 +32,7 @@ class Translator(Protocol):
     def fields(self) -> Iterable[tuple[str, str]]:
         """The pairs of field names (at Gorgias, at the remote) that are kept the same."""
 
-    def across(self, source: Side, names: tuple[str, str], value: Value) -> Value | _Unmapped:
+    def across(self, source: Side, names: tuple[str, str], value: Value) -> Value | Unmapped:
         """A value of `source` in the other side's words, as it will be read back there."""
 
     def tag_across(self, source: Side, tag: str) -> str:
@@ -188,10 +188,10 @@ def blank(value: Value) -> Value:
 def agree(rules: Rules, names: tuple[str, str], gorgias: Value, remote: Value) -> bool:
     """Whether two values say the same: either one, translated, is the other."""
     there = rules.translator.across(G, names, gorgias)
-    if not isinstance(there, _Unmapped) and blank(there) == blank(remote):
+    if not isinstance(there, Unmapped) and blank(there) == blank(remote):
         return True
     back = rules.translator.across(R, names, remote)
-    return not isinstance(back, _Unmapped) and blank(back) == blank(gorgias)
+    return not isinstance(back, Unmapped) and blank(back) == blank(gorgias)
 
 
 def _plan_field(state: State, rules: Rules, names: tuple[str, str], result: Plan) -> None:
@@ -221,7 +221,7 @@ def _write_field(state: State, rules: Rules, names: tuple[str, str], source: Sid
     if target not in rules.to or f"{target}:{name[target]}" in state.parked:
         return
     value = rules.translator.across(source, names, seen)
-    if isinstance(value, _Unmapped):
+    if isinstance(value, Unmapped):
         result.unmapped.append((source, name[source], seen))
         return
     if seen is None and name[source] == "assignee" and _was_unknown(state, rules, names, source):
@@ -233,7 +233,7 @@ def _write_field(state: State, rules: Rules, names: tuple[str, str], source: Sid
 def _was_unknown(state: State, rules: Rules, names: tuple[str, str], source: Side) -> bool:
     """A user whom the other side never had is gone: that says nothing about whom the other side chose."""
     before = state.base[source].values.get("assignee")
-    return before is not None and isinstance(rules.translator.across(source, names, before), _Unmapped)
+    return before is not None and isinstance(rules.translator.across(source, names, before), Unmapped)
 
 
 def _winner(state: State, rules: Rules, name: Mapping[Side, str], now: Mapping[Side, Value], result: Plan) -> Side:
