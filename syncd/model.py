@@ -157,7 +157,7 @@ class Ticket:
     assignee: str | None = None
     team: str | None = None
     tags: frozenset[str] = frozenset()
-    fields: Mapping[str, Value] | None = NOTHING
+    fields: Mapping[str, Value] | None = field(default_factory=lambda: NOTHING)
     contact: Person | None = None
     comments: tuple[Comment, ...] | None = None
     comment_count: int | None = None
