@@ -1,0 +1,106 @@
+"""From the markups that trackers keep (Textile, Markdown) to safe HTML."""
+
+import re
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from markdown_it import MarkdownIt
+from textile import Textile
+
+from syncd.text.clean import plain, sanitise, text_to_html
+
+#: Above this a text is a log, not prose: it is shown as it is. A Textile paragraph costs time by its square.
+MAX_SIZE = 200_000
+MAX_PARAGRAPH = 4_000
+_MAX_QUOTES = 10
+
+_RULE = re.compile(r"-{3,}")
+_PARAGRAPHS = re.compile(r"\n{2,}")
+_CODE_IN_PRE = re.compile(r"\s*<code(?: class=\"[^\"]*\")?>(.*)</code>\s*", re.DOTALL)
+#: What the libraries raise on malformed input; each stands for "this is not markup".
+_NOT_MARKUP = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeError, TypeError, ValueError)
+
+# A newline is a line break in the comments of the trackers that keep Markdown; raw HTML stays visible text.
+_MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+
+
+def markdown_to_html(text: str) -> str:
+    """The Markdown as safe HTML."""
+    source = plain(text)
+    if len(source) > MAX_SIZE:
+        return text_to_html(source)
+    try:
+        return sanitise(_MARKDOWN.render(source))
+    except _NOT_MARKUP:
+        return text_to_html(source)
+
+
+def textile_to_html(text: str) -> str:
+    """The Textile as safe HTML, as Redmine shows it: `<pre>` blocks, `>` quotes, rules, no typographic changes."""
+    source = plain(text)
+    if len(source) > MAX_SIZE:
+        return text_to_html(source)
+    return sanitise(_blocks(source, 0))
+
+
+class _Redmine(Textile):  # type: ignore[misc] # the library has no types
+    """The library without what Redmine leaves alone: quotes, dashes, (c) and capitals stay as they were typed."""
+
+    def __init__(self) -> None:
+        super().__init__(restricted=True, html_type="html5")
+        self.glyph_replacers: list[Any] = []
+
+    def fImage(self, match: re.Match[str]) -> str:  # noqa: N802 - the library's name
+        """An image by its address; one by the name of an attachment stays as it was typed."""
+        return str(super().fImage(match)) if match[3].startswith(("http://", "https://")) else match[0]
+
+
+def _blocks(source: str, quoted: int) -> str:
+    parts: list[str] = []
+    for is_code, part in _around_pre(source):
+        parts += [_code(part)] if is_code else _line_runs(part, quoted)
+    return "\n".join(parts)
+
+
+def _around_pre(source: str) -> Iterator[tuple[bool, str]]:
+    at = 0
+    while (start := source.find("<pre>", at)) >= 0 and (end := source.find("</pre>", start)) >= 0:
+        yield False, source[at:start]
+        yield True, source[start + len("<pre>") : end]
+        at = end + len("</pre>")
+    yield False, source[at:]
+
+
+def _code(source: str) -> str:
+    inner = _CODE_IN_PRE.fullmatch(source)
+    body = (inner[1] if inner else source).strip("\n")
+    return f"<pre>{escape(body, quote=False)}</pre>"
+
+
+def _line_runs(source: str, quoted: int) -> Iterator[str]:
+    for kind, lines in groupby(source.split("\n"), _kind):
+        run = list(lines)
+        if kind == "rule":
+            yield "<hr>"
+        elif kind == "quote" and quoted < _MAX_QUOTES:
+            inner = "\n".join(line[1:].removeprefix(" ") for line in run)
+            yield f"<blockquote>{_blocks(inner, quoted + 1)}</blockquote>"
+        else:
+            yield from map(_paragraph, filter(str.strip, _PARAGRAPHS.split("\n".join(run))))
+
+
+def _kind(line: str) -> str:
+    if line.startswith(">"):
+        return "quote"
+    return "rule" if _RULE.fullmatch(line) else "text"
+
+
+def _paragraph(source: str) -> str:
+    if len(source) > MAX_PARAGRAPH:
+        return text_to_html(source)
+    try:
+        return str(_Redmine().parse(source.strip()))
+    except _NOT_MARKUP:
+        return text_to_html(source)
