@@ -3,12 +3,12 @@
 Built-in connectors come through the same door as a stranger's package.
 """
 
-import difflib
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from syncd.connector import Connector
 from syncd.errors import ConfigError
+from syncd.problems import near
 
 GROUP = "syncd.connectors"
 
@@ -53,9 +53,7 @@ def _checked(name: str, point: EntryPoint, found: object) -> type[Connector]:
 
 
 def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, names(), n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"there is no such connector; {hint}Installed: {', '.join(names()) or 'none'}"
+    return f"there is no such connector; known are {', '.join(names()) or 'none'}{near(name, names())}"
 
 
 def _package(point: EntryPoint) -> str:
