@@ -198,6 +198,24 @@ class Store:
 
         return await self._run(work, lease)
 
+    async def adopt(self, lease: Lease, side: Side, ticket_id: str, source_id: str) -> bool:
+        """Link a ticket to the one that its marker names; False when that one has another copy already."""
+
+        def work(session: Session) -> bool:
+            link = self._links(session, lease.workspace, side.other, [source_id]).get(source_id)
+            column = "gorgias_id" if side is Side.GORGIAS else "remote_id"
+            if link is None:
+                other = "remote_id" if side is Side.GORGIAS else "gorgias_id"
+                ids = {column: ticket_id, other: source_id}
+                session.add(Link(workspace=lease.workspace, created_at=self._now(), **ids))
+                return True
+            if getattr(link, column) is not None:
+                return getattr(link, column) == ticket_id
+            setattr(link, column, ticket_id)
+            return True
+
+        return await self._run(work, lease)
+
     async def mark(self, workspace: str, side: Side, notices: Collection[Notice]) -> None:
         """Make tickets dirty, at whatever moment and from whatever process."""
         await self._run(lambda session: self._mark(session, workspace, side, notices))
@@ -406,12 +424,6 @@ class Store:
             return link, list(intents)
 
         return await self._run(work, lease)
-
-    async def again(self, lease: Lease, intent: Intent) -> None:
-        """Record that a stored write is about to be sent once more."""
-        change = update(Intent).where(col(Intent.id) == intent.id)
-        change = change.values(attempts=col(Intent.attempts) + 1, sent_at=self._now())
-        await self._run(lambda session: session.execute(change) and None, lease)
 
     async def settle(self, lease: Lease, settlement: Settlement) -> None:
         """Record what a write, or a look that found nothing to write, did."""

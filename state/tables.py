@@ -89,7 +89,6 @@ class Intent(SQLModel, table=True):
     #: What the write is about, once per side: the marker of a create or a comment, the link of an update.
     key: str
     payload: Json = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    attempts: int = 0
     sent_at: datetime
 
 

@@ -31,7 +31,8 @@ class Capabilities:
     `resolution` is the coarseness of `updated_at` in seconds. `index_lag` is how long, in seconds, a fresh ticket may
     stay unseen by `find`. `comments_on_create` is how many comments one create call carries. `create_ignores` names
     fields that a create call may silently leave at the product's default. `private` says whether a comment can be
-    hidden from customers, `tags`, `team`, `contact` and `edits` whether the product has them. `invisible` names kinds
+    hidden from customers, `tags`, `team`, `contact` and `edits` whether the product has them. `reuses_uploads` says
+    that a file once uploaded can be named again by its URL. `invisible` names kinds
     of change that `changes` never shows, which the sweep finds: `fields`, `comment-edit`, `comment-delete`,
     `attachment-delete`.
     """
@@ -48,6 +49,7 @@ class Capabilities:
     attachments: bool = True
     delete: bool = True
     trash: bool = False
+    reuses_uploads: bool = False
     max_attachment: int | None = None
     invisible: frozenset[str] = frozenset()
 

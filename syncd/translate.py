@@ -1,4 +1,4 @@
-"""Name tables: each value of one side in the other side's words. Pure, built once from the configuration and both accounts.
+"""Name tables: each value of one side in the other side's words. Pure; built from the configuration and both accounts.
 
 The tables of the configuration come first; what they leave open follows from equal names, from whether a status counts
 as closed, and from the order of priorities.
@@ -31,10 +31,15 @@ class Translation:
             "assignee": _two_way(*_users(sync.users, gorgias.users, remote.users)),
             "team": _two_way(*_named(sync.teams, [t.name for t in gorgias.teams], [t.name for t in remote.teams])),
         }
+        self._closed = {side: [status.name for status in words[side].statuses if status.closed] for side in Side}
         has_team = all(accounts[side].capabilities.team for side in Side)
         built_in = [name for name in BUILT_IN if name != "team" or has_team]
         custom = _field_pairs(sync, gorgias.fields, remote.fields)
         self.fields = (*((name, name) for name in built_in), *((CUSTOM + a, CUSTOM + b) for a, b in custom))
+
+    def closed(self, side: Side) -> str | None:
+        """A status of `side` in which a ticket counts as closed, the one that is written for the other side's."""
+        return next(iter(self._closed[side]), None)
 
     def across(self, source: Side, names: tuple[str, str], value: Value) -> Value | Unmapped:
         """A value of `source` as the other side will show it; UNMAPPED where that side has no word for it."""

@@ -1,0 +1,260 @@
+"""Notice, plan, apply, settle for one workspace; the only caller of connectors and Store.
+
+A pass reads both sides' feeds to their ends and then works off what is dirty, ticket by ticket, several at once. A
+failure stays with its ticket; only an account that cannot be reached, or that refuses our credentials, stops a pass.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import structlog
+
+from state.store import Settlement, Store, Unit
+from state.tables import Lease, Tombstone
+from syncd.bench import Bench, LoopBreaker, Report
+from syncd.connector import Changes, Connector, Vocabulary
+from syncd.errors import AccountError, Forbidden, Gone, StoreError, TryLater, Unauthorized
+from syncd.http import BACKFILL
+from syncd.model import Side, Ticket
+from syncd.notice import notice_all, sweep
+from syncd.settings import SyncSettings
+from syncd.translate import Translation
+from syncd.work import GoneAt, Job, Postponed
+
+log = structlog.get_logger(__name__)
+
+#: Tickets read in one go: small enough that what was read is fresh when it is written over, large enough that the
+#: reading costs little (one call of Gorgias for all of them).
+CHUNK = 32
+BACKOFF = (5.0, 900.0)  # seconds: the first pause of a ticket that failed, and the longest
+
+
+class Engine:
+    """One workspace: `run_pass` is one look at everything that changed."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self._gone: list[tuple[Unit, GoneAt]] = []
+        self._vocabulary_at: datetime | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        workspace: str,
+        sync: SyncSettings,
+        store: Store,
+        lease: Lease,
+        accounts: Mapping[Side, Connector],
+        folder: Path,
+        now: Callable[[], datetime],
+    ) -> AsyncIterator["Engine"]:
+        """An engine on open accounts, under a lease."""
+        loops = LoopBreaker(sync.loop_limit, sync.loop_window)
+        words = Translation(sync, accounts, {side: Vocabulary() for side in Side})
+        yield cls(Bench(workspace, sync, store, lease, accounts, words, now, folder, loops))
+
+    async def run_pass(self) -> Report:
+        """Notice and work until nothing is due. Raises LeaseHeld and StoreError; accounts' failures are reported."""
+        bench = self.bench
+        bench.report, bench.rows = Report(), type(bench.rows)()
+        self._gone = []
+        first_load = not await bench.store.watermarks(bench.workspace)
+        token = BACKFILL.set(first_load)
+        try:
+            await notice_all(bench)
+            if not bench.report.down:
+                await sweep(bench)
+                await self._work()
+                await self._bury()
+        except Unauthorized as error:
+            self._down(error)
+        finally:
+            BACKFILL.reset(token)
+        return bench.report
+
+    async def _work(self) -> None:
+        seen: set[int] = set()
+        while not self.bench.report.down:
+            units = await self.bench.store.due(self.bench.workspace, CHUNK, seen)
+            if not units:
+                return
+            seen.update(row.id or 0 for unit in units for row in unit.dirty)
+            await self._learn_words()
+            short = await self._short_forms(units)
+            gate = asyncio.Semaphore(self.bench.sync.concurrency)
+            await asyncio.gather(*(self._one(gate, unit, short[number]) for number, unit in enumerate(units)))
+
+    async def _learn_words(self) -> None:
+        """Read both accounts' vocabularies once there is something to translate, and again every hour."""
+        now = self.bench.now()
+        if self._vocabulary_at and now - self._vocabulary_at < timedelta(hours=1):
+            return
+        words = await asyncio.gather(*(self.bench.accounts[side].vocabulary() for side in Side))
+        self.bench.translation = Translation(self.bench.sync, self.bench.accounts, dict(zip(Side, words, strict=True)))
+        self._vocabulary_at = now
+
+    async def _short_forms(self, units: Sequence[Unit]) -> list[dict[Side, Ticket]]:
+        """The short forms of linked tickets, a hundred a call; what a feed just carried is not read again."""
+        short: list[dict[Side, Ticket]] = [{} for _ in units]
+        for side in Side:
+            wanted: dict[str, int] = {}
+            for number, unit in enumerate(units):
+                ticket_id = unit.id(side)
+                if ticket_id is None:
+                    continue
+                if row := self.bench.rows.take(side, ticket_id):
+                    short[number][side] = row
+                elif unit.link is not None and side in unit.snapshots and not unit.intents and not _deep(unit, side):
+                    wanted[ticket_id] = number
+            if wanted:
+                rows = await self.bench.accounts[side].get_many(list(wanted))
+                for ticket_id, row in rows.items():
+                    short[wanted[ticket_id]][side] = row
+        return short
+
+    async def _one(self, gate: asyncio.Semaphore, unit: Unit, short: dict[Side, Ticket]) -> None:
+        async with gate:
+            if self.bench.report.down:
+                return
+            ticket = unit.id(Side.GORGIAS) or unit.id(Side.REMOTE)
+            with structlog.contextvars.bound_contextvars(ticket=ticket):
+                await self._guarded(unit, short)
+
+    async def _guarded(self, unit: Unit, short: dict[Side, Ticket]) -> None:
+        """A failure stays with its ticket; only a side that is down stops the others."""
+        report = self.bench.report
+        report.looked += 1
+        try:
+            await Job(self.bench, unit, short).run()
+        except Postponed as error:
+            report.postponed += 1
+            await self._postpone(unit, str(error), error.seconds)
+        except GoneAt as error:
+            self._gone.append((unit, error))
+        except Unauthorized as error:
+            self._down(error)
+        except AccountError as error:
+            report.failed += 1
+            log.warning("a ticket could not be brought into step", error=str(error))
+            pause = error.retry_after if isinstance(error, TryLater) else None
+            await self._postpone(unit, str(error), pause)
+        except (StoreError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # a defect of ours must not stop the other tickets
+            report.failed += 1
+            log.exception("a ticket met a defect of syncd")
+            await self._postpone(unit, f"{type(error).__name__}: {error}", None)
+
+    async def _postpone(self, unit: Unit, why: str, seconds: float | None) -> None:
+        tries = max((row.tries for row in unit.dirty), default=0)
+        if seconds is None:
+            seconds = min(BACKOFF[1], BACKOFF[0] * 2**tries) * random.uniform(0.8, 1.2)
+        until = self.bench.now() + timedelta(seconds=seconds)
+        await self.bench.store.postpone(self.bench.lease, unit.dirty, until, why)
+
+    def _down(self, error: AccountError) -> None:
+        for side, account in self.bench.accounts.items():
+            if account.transport and account.transport.label in str(error):
+                self.bench.report.down[side] = str(error)
+        if not self.bench.report.down:
+            self.bench.report.down[Side.REMOTE] = str(error)
+
+    # -- deletions ----------------------------------------------------------------------------------------------------
+
+    async def _bury(self) -> None:
+        """Act on what is gone, unless so much is gone at once that it looks like an accident."""
+        if not self._gone:
+            return
+        links = (await self.bench.store.counts(self.bench.workspace))["links"]
+        limit = max(self.bench.sync.guard_floor, int(links * self.bench.sync.guard_share))
+        if len(self._gone) > limit and not self.bench.force:
+            self.bench.report.guard = (
+                f"{len(self._gone)} of {links} linked tickets are gone at once (more than {limit}): nothing was done "
+                "about them. If that is right, run `syncd once --force`"
+            )
+            log.error("the mass-delete guard stopped a pass", gone=len(self._gone), limit=limit)
+            for unit, _ in self._gone:
+                await self._postpone(unit, self.bench.report.guard, 3600)
+            return
+        for unit, gone in self._gone:
+            try:
+                await self._bury_one(unit, gone)
+            except AccountError as error:
+                self.bench.report.failed += 1
+                await self._postpone(unit, str(error), None)
+
+    async def _bury_one(self, unit: Unit, gone: GoneAt) -> None:
+        link, ticket_id = unit.link, unit.id(gone.side) or ""
+        tombstone = Tombstone(
+            workspace=self.bench.workspace, side=gone.side, ticket_id=ticket_id, at=self.bench.now(), why="deleted"
+        )
+        settlement = Settlement(link=link, tombstones=[tombstone], clean=unit.dirty)
+        if link is None:
+            await self.bench.store.settle(self.bench.lease, settlement)
+            return
+        if gone.to is not None and await self._repoint(unit, gone, settlement):
+            return
+        link.state = "deleted"
+        other = unit.id(gone.side.other)
+        settlement.done = unit.intents
+        if other is not None and gone.side.other in self.bench.rules.to and self.bench.sync.on_delete != "unlink":
+            if await self._edited_since(unit, gone.side.other, other):
+                log.info("a deleted ticket's copy was edited since: it is kept", side=gone.side.other, copy=other)
+            else:
+                await self._end(gone.side.other, other)
+        if self.bench.sync.on_delete == "unlink":
+            link.state = "unlinked"
+        await self.bench.store.settle(self.bench.lease, settlement)
+
+    async def _repoint(self, unit: Unit, gone: GoneAt, settlement: Settlement) -> bool:
+        """A merged ticket's link goes over to the survivor, if that has no link of its own."""
+        taken = await self.bench.store.snapshots(self.bench.workspace, gone.side, [gone.to or ""])
+        if taken or unit.link is None:
+            return False
+        if gone.side is Side.GORGIAS:
+            unit.link.gorgias_id = gone.to
+        else:
+            unit.link.remote_id = gone.to
+        settlement.clean = []
+        await self.bench.store.settle(self.bench.lease, settlement)
+        await self._postpone(unit, "it was merged into another ticket, which takes its place", 0)
+        return True
+
+    async def _edited_since(self, unit: Unit, side: Side, ticket_id: str) -> bool:
+        """Whether the other side was changed by a person after the last agreement: an edit beats a delete."""
+        snapshot = unit.snapshots.get(side)
+        try:
+            ticket = await self.bench.accounts[side].get(ticket_id)
+        except Gone:
+            return False
+        known = {child.gorgias_id if side is Side.GORGIAS else child.remote_id for child in unit.children}
+        said = any(comment.id not in known for comment in ticket.comments or ())
+        shown = snapshot is not None and any(
+            getattr(ticket, name, None) != value for name, value in snapshot.fields.items() if ":" not in name
+        )
+        return said or shown
+
+    async def _end(self, side: Side, ticket_id: str) -> None:
+        """What `on_delete` says happens to the ticket that is left."""
+        account = self.bench.accounts[side]
+        try:
+            if self.bench.sync.on_delete == "delete" and account.capabilities.delete:
+                await account.delete(ticket_id)
+                self.bench.report.writes[side, "delete"] += 1
+                return
+            ticket = await account.get(ticket_id)
+            closed = self.bench.translation.closed(side)
+            if closed and ticket.status != closed:
+                await account.update(ticket, Changes({"status": closed}))
+                self.bench.report.writes[side, "close"] += 1
+        except (Gone, Forbidden) as error:
+            log.info("the copy of a deleted ticket could not be ended", side=side, copy=ticket_id, error=str(error))
+
+
+def _deep(unit: Unit, side: Side) -> bool:
+    return any(row.deep for row in unit.dirty if row.side == side)
