@@ -180,7 +180,14 @@ class _Loader:
         return None, rest
 
     def account(self, table: str, connector: str, values: Any, file: Path) -> Any:
-        return self.problems.model(table, registry.connector_class(connector).Config, values, file)
+        """The table of an account as its connector's own Config, or None when it does not fit."""
+        try:
+            config = registry.connector_class(connector).Config
+        except ConfigError as error:  # the connector's package is broken
+            for problem in error.problems:
+                self.problems.add(file, table, "", problem)
+            return None
+        return self.problems.model(table, config, values, file)
 
 
 def _located(file: Path, table: str, key: str, value: Any) -> Any:

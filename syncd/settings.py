@@ -52,6 +52,8 @@ def _amount(value: Any, units: Mapping[str, float], spelling: Any, reason: str) 
 
 
 def _words(value: Any) -> Any:
+    if value == []:
+        raise ValueError("must name at least one word")
     return (value,) if isinstance(value, str) else value
 
 
@@ -60,7 +62,7 @@ Interval = Annotated[float, BeforeValidator(seconds), Field(ge=0.05)]
 Size = Annotated[int, BeforeValidator(size), Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 #: The remote's words for one word of Gorgias: the first is written, all are read.
-Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
+Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 NameTable = Mapping[str, Words]
 
 
