@@ -4,6 +4,7 @@ Everything it does stands in the API's reference or was recorded from the live A
 """
 
 from connectors.gorgias.sandbox.sandbox import Sandbox, run_sandbox
+from connectors.gorgias.sandbox.seed import seed
 from connectors.gorgias.sandbox.world import Fault, Mail, Options, RateLimit
 
-__all__ = ["Fault", "Mail", "Options", "RateLimit", "Sandbox", "run_sandbox"]
+__all__ = ["Fault", "Mail", "Options", "RateLimit", "Sandbox", "run_sandbox", "seed"]

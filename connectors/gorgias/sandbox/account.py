@@ -7,16 +7,11 @@ from typing import Any
 from aiohttp import web
 
 from connectors.gorgias.sandbox import tickets
-from connectors.gorgias.sandbox.kinds import SETTING, nulls
 from connectors.gorgias.sandbox.pages import Call, listing
+from connectors.gorgias.sandbox.render import SHAPES
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, normal, only_given, wrong
 
-JOB = nulls(
-    "id", "type", "params", "meta", "user_id", "created_datetime", "scheduled_datetime", "started_datetime",
-    "locked_datetime", "ended_datetime", "failed_datetime", "cancel_requested_datetime", "cancelled_datetime", "uri",
-    status="pending", info={"progress_count": 0},
-)  # fmt: skip
 #: What a search type looks through, and the keys of a hit.
 SEARCHED: dict[str, tuple[str, tuple[str, ...]]] = {
     "agent": ("users", ("id", "name", "email")),
@@ -33,7 +28,7 @@ def _account(world: World, _call: Call) -> Doc:
     return {
         "domain": world.options.domain,
         "status": {"status": "active"},
-        "settings": [{**SETTING, **row} for row in world["settings"]],
+        "settings": [{**SHAPES["AccountSetting"], **row} for row in world["settings"]],
         "meta": {},
         "current_subscription": None,
         "created_datetime": min((row["created_datetime"] for row in world.users), default=None),
@@ -45,7 +40,9 @@ def _search(world: World, call: Call) -> Doc:
     words, kind = call.body.get("query", "").lower(), call.body["type"]
     if kind in SEARCHED:
         table, keys = SEARCHED[kind]
-        hits = ({key: row.get(key) for key in keys} for row in world[table] if _says(row, keys[1:], words))
+        hits: Iterable[Doc] = (
+            {key: row.get(key) for key in keys} for row in world[table] if _says(row, keys[1:], words)
+        )
     else:
         hits = _channel_hits(world, CHANNELS.get(kind, "phone"), words)
     found = [hit for hit, _ in zip(hits, range(call.body.get("size", 10)), strict=False)]
@@ -109,7 +106,7 @@ def _download(world: World, call: Call) -> web.Response:
 
 
 def _job(_world: World, row: Row) -> Doc:
-    return {**JOB, **row, "uri": f"/api/jobs/{row['id']}/"}
+    return {**SHAPES["Job"], **row, "uri": f"/api/jobs/{row['id']}/"}
 
 
 def _jobs(world: World, call: Call) -> Doc:

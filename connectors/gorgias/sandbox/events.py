@@ -1,7 +1,7 @@
 """The log of events: the only list with a filter on time."""
 
-from connectors.gorgias.sandbox.kinds import EVENT
 from connectors.gorgias.sandbox.pages import Call, listing
+from connectors.gorgias.sandbox.render import SHAPES
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Doc, World, normal, wrong
 
@@ -16,7 +16,7 @@ BOUNDS = {
 
 def show(_world: World, row: Row) -> Doc:
     """An event as the API answers it."""
-    return {**EVENT, **row, "uri": f"/api/events/{row['id']}/"}
+    return {**SHAPES["Event"], **row, "uri": f"/api/events/{row['id']}/"}
 
 
 def _list(world: World, call: Call) -> Doc:

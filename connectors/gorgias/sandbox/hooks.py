@@ -94,7 +94,7 @@ class Hooks:
         if key != "json":
             form = {name: str(value) for name, value in form.items()}
         with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
-            options = {"headers": http.get("headers") or {}, key: form}
+            options: Any = {"headers": http.get("headers") or {}, key: form}
             async with self.session.request(http["method"], http["url"], **options) as answer:
                 return answer.status < 400
         return False

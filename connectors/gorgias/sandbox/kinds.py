@@ -5,151 +5,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from connectors.gorgias.sandbox import render, views
+from connectors.gorgias.sandbox.pages import Call
+from connectors.gorgias.sandbox.render import SHAPES
 from connectors.gorgias.sandbox.resources import Handler, Kind, handlers_of
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, wrong
-
-
-def nulls(*keys: str, **given: Any) -> Doc:
-    """A template: these keys null, those as given."""
-    return dict.fromkeys(keys) | given
-
-
-USER = nulls(
-    "id",
-    "email",
-    "bio",
-    "country",
-    "created_datetime",
-    "deactivated_datetime",
-    "external_id",
-    "timezone",
-    "client_id",
-    "updated_datetime",
-    "uri",
-    active=True,
-    firstname="",
-    lastname="",
-    name="",
-    language="en",
-    meta=None,
-    has_password=True,
-    has_2fa_enabled=False,
-    role=None,
-)
-TEAM = nulls("id", "name", "description", "decoration", "created_datetime", "uri", members=[])
-INTEGRATION = nulls(
-    "id",
-    "name",
-    "type",
-    "description",
-    "http",
-    "meta",
-    "created_datetime",
-    "updated_datetime",
-    "decoration",
-    "deactivated_datetime",
-    "locked_datetime",
-    "user",
-    "uri",
-    "application_id",
-    "business_hours_id",
-    managed=False,
-)
-MACRO = nulls(
-    "id",
-    "external_id",
-    "name",
-    "intent",
-    "language",
-    "created_datetime",
-    "updated_datetime",
-    "archived_datetime",
-    "uri",
-    usage=0,
-    actions=[],
-)
-RULE = nulls(
-    "id",
-    "name",
-    "description",
-    "code",
-    "code_ast",
-    "event_types",
-    "created_datetime",
-    "updated_datetime",
-    "uri",
-    "deactivated_datetime",
-    priority=0,
-    type="user",
-)
-WIDGET = nulls(
-    "id",
-    "app_id",
-    "created_datetime",
-    "updated_datetime",
-    "deactivated_datetime",
-    "integration_id",
-    "template",
-    "type",
-    "uri",
-    context="ticket",
-    order=0,
-)
-SURVEY = nulls(
-    "id",
-    "body_text",
-    "created_datetime",
-    "customer_id",
-    "meta",
-    "score",
-    "scored_datetime",
-    "sent_datetime",
-    "should_send_datetime",
-    "ticket_id",
-    "uri",
-)
-SETTING = nulls("id", "type", "name", "data")
-VOICE_CALL = nulls(
-    "id",
-    "integration_id",
-    "ticket_id",
-    "phone_number_id",
-    "external_id",
-    "provider",
-    "status",
-    "direction",
-    "phone_number_source",
-    "country_source",
-    "phone_number_destination",
-    "country_destination",
-    "duration",
-    "started_datetime",
-    "created_datetime",
-    "updated_datetime",
-    "initiated_by_agent_id",
-    "last_answered_by_agent_id",
-    "customer_id",
-    "termination_status",
-    "queue_id",
-    has_voicemail=False,
-    has_call_recording=False,
-)
-RECORDING = nulls(
-    "id",
-    "call_id",
-    "external_id",
-    "url",
-    "duration",
-    "created_datetime",
-    "deleted_datetime",
-    "deleted_by_user_id",
-    "error_code",
-    "transcription_status",
-    type="call-recording",
-)
-VOICE_EVENT = nulls("id", "type", "account_id", "call_id", "user_id", "customer_id", "created_datetime", "meta")
-EVENT = nulls("id", "context", "created_datetime", "data", "object_id", "object_type", "type", "user_id", "uri")
 
 
 def _equal(*keys: str) -> Callable[[Row, Mapping[str, Any]], bool]:
@@ -198,7 +58,7 @@ def _members(world: World, _act: Act, body: Doc, _row: Row | None) -> Doc:
 def _team(world: World, row: Row) -> Doc:
     members = [render.user_short(world, user_id) for user_id in row.get("members", ())]
     shown = [{key: one[key] for key in ("id", "name", "email", "meta")} for one in members if one]
-    return {**TEAM, **row, "members": shown}
+    return {**SHAPES["Team"], **row, "members": shown}
 
 
 def _custom_field_fits(row: Row, query: Mapping[str, Any]) -> bool:
@@ -210,7 +70,7 @@ def _custom_field_fits(row: Row, query: Mapping[str, Any]) -> bool:
 
 def _integration(_world: World, row: Row) -> Doc:
     http = {key: value for key, value in row.get("http", {}).items() if key != "hmac_secret"}
-    return {**INTEGRATION, **row, "http": {"id": row["id"], **http} if http else None}
+    return {**SHAPES["Integration"], **row, "http": {"id": row["id"], **http} if http else None}
 
 
 def _http_needed(_world: World, body: Doc) -> None:
@@ -221,6 +81,10 @@ def _http_needed(_world: World, body: Doc) -> None:
 def _http_values(_world: World, _act: Act, body: Doc, row: Row | None) -> Doc:
     merged = {**(row or {}).get("http", {}), **body["http"]} if body.get("http") else None
     return {**body, "http": merged} if merged else body
+
+
+def _integration_gone(world: World, act: Act, row: Row) -> None:
+    views.deactivate_using(world, act, "ticket.messages.integration_id", row["id"])
 
 
 def _integration_unused(world: World, row: Row) -> None:
@@ -279,7 +143,7 @@ def _survey_scored(world: World, act: Act, row: Row, changes: Doc) -> None:
         world.log(act, "satisfaction-survey-responded", "SatisfactionSurvey", row["id"], data)
 
 
-def _forget_recording(world: World, call: Any) -> None:
+def _forget_recording(world: World, call: Call) -> None:
     """Inferred from deleted_datetime: the object stays, its sound goes."""
     row = world.row("recordings", call.path["id"])
     world["recordings"].change(
@@ -291,86 +155,72 @@ KINDS = (
     Kind(
         "users",
         "/api/users",
-        USER,
-        "user",
         "User",
+        "user",
         unique="email",
         fits=_user_fits,
         prepare=_user_values,
         after_delete=_user_gone,
     ),
-    Kind("teams", "/api/teams", TEAM, "team", "Team", prepare=_members, show=_team),
+    Kind("teams", "/api/teams", "Team", "team", prepare=_members, show=_team),
     Kind(
         "views",
         "/api/views",
-        views.VIEW,
-        "view",
         "View",
+        "view",
         check=views.check,
         show=views.show,
         before_delete=views.must_be_own,
         first={"category": "user"},
     ),
-    Kind(
-        "custom_fields",
-        "/api/custom-fields",
-        render.CUSTOM_FIELD,
-        "custom-field",
-        "CustomField",
-        has_uri=False,
-        fits=_custom_field_fits,
-    ),
+    Kind("custom_fields", "/api/custom-fields", "CustomField", "custom-field", fits=_custom_field_fits),
     Kind(
         "integrations",
         "/api/integrations",
-        INTEGRATION,
-        "integration",
         "Integration",
+        "integration",
         fits=_equal("type"),
         show=_integration,
         check=_http_needed,
         prepare=_http_values,
         before_delete=_integration_unused,
-        after_delete=lambda world, act, row: views.deactivate_using(
-            world, act, "ticket.messages.integration_id", row["id"]
-        ),
+        after_delete=_integration_gone,
     ),
-    Kind("macros", "/api/macros", MACRO, "macro", "Macro", fits=_macro_fits, before_delete=_macro_unused),
-    Kind("rules", "/api/rules", RULE, "rule", "Rule", check=_rule_code, prepare=_rule_values),
-    Kind("widgets", "/api/widgets", WIDGET, "widget", "Widget", fits=_equal("integration_id", "app_id")),
+    Kind("macros", "/api/macros", "Macro", "macro", fits=_macro_fits, before_delete=_macro_unused),
+    Kind("rules", "/api/rules", "Rule", "rule", check=_rule_code, prepare=_rule_values),
+    Kind("widgets", "/api/widgets", "Widget", "widget", fits=_equal("integration_id", "app_id")),
     Kind(
         "surveys",
         "/api/satisfaction-surveys",
-        SURVEY,
+        "SatisfactionSurvey",
         unique="ticket_id",
         fits=_equal("ticket_id"),
         check=_survey_known,
         after=_survey_scored,
     ),
-    Kind(
-        "settings", "/api/account/settings", SETTING, "account-setting", "Account", has_uri=False, fits=_equal("type")
-    ),
-    Kind("voice_calls", "/api/phone/voice-calls", VOICE_CALL, has_uri=False, fits=_equal("ticket_id")),
-    Kind("recordings", "/api/phone/voice-call-recordings", RECORDING, has_uri=False, fits=_equal("call_id")),
-    Kind("voice_events", "/api/phone/voice-call-events", VOICE_EVENT, has_uri=False, fits=_equal("call_id")),
+    Kind("settings", "/api/account/settings", "AccountSetting", "account-setting", object_type="Account"),
+    Kind("voice_calls", "/api/phone/voice-calls", "VoiceCall", fits=_equal("ticket_id")),
+    Kind("recordings", "/api/phone/voice-call-recordings", "VoiceCallRecording", fits=_equal("call_id")),
+    Kind("voice_events", "/api/phone/voice-call-events", "VoiceCallEvent", fits=_equal("call_id")),
 )
+
 BY_TABLE = {kind.table: kind for kind in KINDS}
 
 
-def _settings(world: World, call: Any) -> Doc:
+def _settings(world: World, call: Call) -> Doc:
     wanted = call.query.get("type")
-    return {"data": [{**SETTING, **row} for row in world["settings"] if wanted in (None, row["type"])]}
+    return {"data": [{**SHAPES["AccountSetting"], **row} for row in world["settings"] if wanted in (None, row["type"])]}
 
 
-def _priorities(world: World, call: Any) -> list[Doc]:
+def _priorities(world: World, call: Call) -> list[Doc]:
     pairs = [(world.row("rules", item["id"]), item["priority"]) for item in call.body["priorities"]]
     for row, priority in pairs:
         world["rules"].change(row, {"priority": priority})
         world.log(call.act, "rule-priority-updated", "Rule", row["id"])
-    return [{**RULE, **row, "uri": f"/api/rules/{row['id']}/"} for row, _ in pairs]
+    return [{**SHAPES["Rule"], **row, "uri": f"/api/rules/{row['id']}/"} for row, _ in pairs]
 
 
-def _archive(world: World, call: Any) -> None:
+def _archive(world: World, call: Call) -> None:
     for macro_id in call.body["ids"]:
         world["macros"].change(world.row("macros", macro_id), {"archived_datetime": world.stamp()})
 

@@ -6,7 +6,7 @@ Nothing here goes to the outbox, which holds only what API requests would have s
 from collections.abc import Iterable
 from typing import Any
 
-from connectors.gorgias.sandbox import fields, files, messages, render, tags, tickets
+from connectors.gorgias.sandbox import fields, files, messages, persons, render, tags, tickets
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Doc, World
 
@@ -31,7 +31,7 @@ class People(World):
         if found:
             return int(found[0]["id"])
         person = {"email": email, "name": name or email.partition("@")[0].title()}
-        return int(tickets.persons.create(self, Act(None), person)["id"])
+        return int(persons.create(self, Act(None), person)["id"])
 
     def create_ticket(
         self,

@@ -1,5 +1,6 @@
 """Customers: found or made by reference, edited, merged; and users found by reference."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from connectors.gorgias.sandbox import fields, render
@@ -8,8 +9,7 @@ from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, normal, not_found, wrong
 
 EDITABLE = ("name", "firstname", "lastname", "external_id", "language", "timezone", "note", "meta", "data", "email")
-#: Channel types whose address names one customer only.
-IDENTITIES = ("email",)
+EXACT = ("name", "language", "timezone", "external_id")
 
 
 def customer_for(world: World, act: Act, person: Doc, where: str) -> Row:
@@ -160,15 +160,13 @@ def _list(world: World, call: Call) -> Doc:
             among = world.customers.where(field, wanted)
 
     def fits(row: Row) -> bool:
-        same = all(
-            row.get(key) == query[key] for key in ("name", "language", "timezone", "external_id") if key in query
-        )
+        same = all(row.get(key) == query[key] for key in EXACT if key in query)
         return same and _has_channel(row, query)
 
     return listing(world, call, world.customers, render.customer_row, fits, among)
 
 
-def _has_channel(row: Row, query: Doc) -> bool:
+def _has_channel(row: Row, query: Mapping[str, Any]) -> bool:
     wanted = {"type": query.get("channel_type"), "address": query.get("channel_address")}
     asked = {key: value for key, value in wanted.items() if value is not None}
     return not asked or any(all(c[key] == value for key, value in asked.items()) for c in row["channels"])

@@ -1,49 +1,19 @@
 """Stored rows as the API shows them: every documented key, null where nothing is stored."""
 
 import re
+from importlib import resources
 from typing import Any
+
+import orjson
 
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Doc, World
 
-TICKET: Doc = {
-    "id": None,
-    "uri": None,
-    "external_id": None,
-    "events": [],
-    "status": "open",
-    "priority": "normal",
-    "channel": None,
-    "via": None,
-    "from_agent": None,
-    "spam": False,
-    "imported": None,
-    "customer": None,
-    "assignee_user": None,
-    "assignee_user_id": None,
-    "assignee_team": None,
-    "assignee_team_id": None,
-    "language": None,
-    "subject": None,
-    "summary": None,
-    "meta": None,
-    "tags": [],
-    "custom_fields": {},
-    "messages": [],
-    "created_datetime": None,
-    "processed_datetime": None,
-    "opened_datetime": None,
-    "last_received_message_datetime": None,
-    "last_message_datetime": None,
-    "updated_datetime": None,
-    "closed_datetime": None,
-    "trashed_datetime": None,
-    "snooze_datetime": None,
-    "satisfaction_survey": None,
-    "reply_options": {"email": {"answerable": True}, "internal-note": {"answerable": True}},
-    "requester": None,
-    "is_unread": False,
-}
+#: The documented keys of every kind of object, with what they show where nothing is stored.
+SHAPES: dict[str, Doc] = orjson.loads(
+    resources.files("connectors.gorgias.sandbox").joinpath("shapes.json").read_bytes()
+)
+TICKET, MESSAGE, CUSTOMER = SHAPES["Ticket"], SHAPES["TicketMessage"], SHAPES["Customer"]
 NOT_IN_ROWS = (
     "messages",
     "events",
@@ -60,63 +30,9 @@ ROW = {key: value for key, value in TICKET.items() if key not in NOT_IN_ROWS} | 
     "last_sent_message_not_delivered": False,
 }
 HOOK = {key: value for key, value in TICKET.items() if key not in (*NOT_IN_ROWS[:5], "assignee_user", "assignee_team")}
-MESSAGE: Doc = {
-    "id": None,
-    "uri": None,
-    "message_id": None,
-    "ticket_id": None,
-    "external_id": None,
-    "public": True,
-    "channel": None,
-    "via": None,
-    "source": None,
-    "sender": None,
-    "receiver": None,
-    "integration_id": None,
-    "rule_id": None,
-    "intents": [],
-    "from_agent": False,
-    "subject": None,
-    "body_text": None,
-    "body_html": None,
-    "stripped_text": None,
-    "stripped_html": None,
-    "stripped_signature": None,
-    "headers": None,
-    "attachments": None,
-    "macros": None,
-    "actions": None,
-    "meta": None,
-    "imported": None,
-    "auth_customer_identity": None,
-    "created_datetime": None,
-    "processed_datetime": None,
-    "sent_datetime": None,
-    "failed_datetime": None,
-    "deleted_datetime": None,
-    "opened_datetime": None,
-    "last_sending_error": None,
-    "is_retriable": False,
-}
+#: A picture inside a message that is a file of ours; stored, like all of them, without the host.
+INLINE = 'src="/api/'
 NOT_IN_TICKET = ("headers", "macros", "deleted_datetime")
-CUSTOMER: Doc = {
-    "id": None,
-    "external_id": None,
-    "active": True,
-    "email": None,
-    "name": None,
-    "firstname": "",
-    "lastname": "",
-    "language": None,
-    "timezone": None,
-    "created_datetime": None,
-    "updated_datetime": None,
-    "meta": None,
-    "data": None,
-    "customer": None,
-    "note": None,
-    "custom_fields": {},
-}
 SHORT = ("id", "email", "name", "firstname", "lastname", "meta")
 
 
@@ -219,6 +135,8 @@ def message(world: World, row: Row) -> Doc:
     out.pop("receiver_id", None)
     if row.get("attachments"):
         out["attachments"] = [attachment(world, kept) for kept in row["attachments"]]
+    if INLINE in (row.get("body_html") or ""):
+        out["body_html"] = row["body_html"].replace(INLINE, INLINE.replace("/", f"{world.base_url}/", 1))
     return out
 
 
@@ -286,28 +204,6 @@ def team_short(row: Row | None) -> Doc | None:
     return {"id": row["id"], "name": row["name"], "decoration": row.get("decoration")} if row else None
 
 
-def filled(template: Doc, row: Row) -> Doc:
-    """A row of a simple kind with all its documented keys."""
-    return {**template, **row}
-
-
 def field_value(world: World, field_id: int, value: Any) -> Doc:
     """A custom field's value as the field endpoints show it."""
-    return {"field": filled(CUSTOM_FIELD, world["custom_fields"][field_id]), "value": value, "prediction": None}
-
-
-CUSTOM_FIELD: Doc = {
-    "id": None,
-    "external_id": None,
-    "object_type": None,
-    "label": None,
-    "description": None,
-    "priority": 0,
-    "required": False,
-    "requirement_type": "visible",
-    "managed_type": None,
-    "definition": None,
-    "created_datetime": None,
-    "updated_datetime": None,
-    "deactivated_datetime": None,
-}
+    return {"field": {**SHAPES["CustomField"], **world["custom_fields"][field_id]}, "value": value, "prediction": None}

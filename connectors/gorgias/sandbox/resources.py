@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.gorgias.sandbox.pages import Call, listing
+from connectors.gorgias.sandbox.render import SHAPES
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, normal
 
@@ -22,12 +23,10 @@ class Kind:
 
     table: str
     path: str
-    template: Doc
+    shape: str
     noun: str = ""
-    object_type: str = ""
-    has_uri: bool = True
+    object_type: str = ""  # in events; the shape's name where it is not another
     unique: str = ""
-    updated: bool = True  # whether a change stamps updated_datetime
     fits: Callable[[Row, Mapping[str, Any]], bool] = lambda _row, _query: True
     show: Callable[[World, Row], Doc] | None = None
     check: Callable[[World, Doc], None] = _nothing
@@ -42,8 +41,8 @@ def handlers_of(kind: Kind) -> dict[str, Handler]:
     """The five operations of a kind, by method and path; those the API lacks are never routed."""
 
     def shown(world: World, row: Row) -> Doc:
-        draw = kind.show or (lambda _world, found: {**kind.template, **found})
-        return draw(world, row) | ({"uri": f"{kind.path}/{row['id']}/"} if kind.has_uri else {})
+        out = kind.show(world, row) if kind.show else {**SHAPES[kind.shape], **row}
+        return out | ({"uri": f"{kind.path}/{row['id']}/"} if "uri" in out else {})
 
     def found(world: World, call: Call) -> Row:
         if kind.table == "users" and call.path["id"] == 0:
@@ -86,7 +85,7 @@ def change(world: World, act: Act, kind: Kind, row: Row, body: Doc) -> None:
     changes = {key: value for key, value in values.items() if value != row.get(key)}
     if not changes:
         return
-    if kind.updated and "updated_datetime" in kind.template:
+    if "updated_datetime" in SHAPES[kind.shape]:
         changes["updated_datetime"] = world.stamp()
     was_off = "deactivated_datetime" in row
     world[kind.table].change(row, changes)
@@ -105,8 +104,8 @@ def delete(world: World, act: Act, kind: Kind, row: Row) -> None:
 
 
 def _log(world: World, act: Act, kind: Kind, row: Row, verb: str) -> None:
-    if kind.noun and (verb != "deleted" or kind.noun != "custom-field"):
-        world.log(act, f"{kind.noun}-{verb}", kind.object_type, row["id"])
+    if kind.noun:
+        world.log(act, f"{kind.noun}-{verb}", kind.object_type or kind.shape, row["id"])
 
 
 def _dated(body: Doc) -> Doc:

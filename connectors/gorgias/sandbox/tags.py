@@ -2,26 +2,21 @@
 
 from collections.abc import Iterable
 
+from connectors.gorgias.sandbox import render
 from connectors.gorgias.sandbox.pages import Call, listing
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.views import deactivate_using
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, wrong
 
-TAG: Doc = {
-    "id": None,
-    "name": None,
-    "description": None,
-    "decoration": {},
-    "usage": 0,
-    "created_datetime": None,
-    "deleted_datetime": None,
-    "uri": None,
-}
-
 
 def show(world: World, row: Row) -> Doc:
     """A tag with how many tickets carry it."""
-    return {**TAG, **row, "usage": world.tickets.count("tags", row["id"]), "uri": f"/api/tags/{row['id']}/"}
+    return {
+        **render.SHAPES["Tag"],
+        **row,
+        "usage": world.tickets.count("tags", row["id"]),
+        "uri": f"/api/tags/{row['id']}/",
+    }
 
 
 def create(world: World, act: Act, body: Doc) -> Row:

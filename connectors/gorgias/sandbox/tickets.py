@@ -216,7 +216,7 @@ def _drop(world: World, row: Row) -> None:
 
 
 def merge(world: World, act: Act, target: Row, source: Row) -> None:
-    """The source's messages and tags move to the target; its id answers 301 (third-party) and ticket-merged is logged."""
+    """Messages and tags move to the target; the source answers 301 (third-party), and ticket-merged is logged."""
     if target is source:
         raise wrong("source", "A ticket cannot be merged into itself.")
     for message in world.messages.where("ticket_id", source["id"]):

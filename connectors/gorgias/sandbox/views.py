@@ -11,27 +11,7 @@ from connectors.gorgias.sandbox.pages import Call
 from connectors.gorgias.sandbox.table import PRIORITIES, Row, sort_value
 from connectors.gorgias.sandbox.world import Act, Doc, Fault, World, not_found, wrong
 
-VIEW: Doc = {
-    "id": None,
-    "category": "user",
-    "created_datetime": None,
-    "deactivated_datetime": None,
-    "decoration": None,
-    "fields": ["details", "tags", "customer", "last_message"],
-    "filters": "",
-    "filters_ast": None,
-    "name": "",
-    "order_by": "updated_datetime",
-    "order_dir": "desc",
-    "search": None,
-    "shared_with_teams": [],
-    "shared_with_users": [],
-    "section_id": None,
-    "slug": None,
-    "type": "ticket-list",
-    "uri": None,
-    "visibility": "public",
-}
+VIEW = render.SHAPES["View"]
 #: Third-party, and partial by its own account; tags are added because views on tags are common (inferred).
 ALLOWED = (
     "assignee_team.id",

@@ -2,7 +2,8 @@
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -150,6 +151,15 @@ class World:
         self._last = moment
         return moment
 
+    @contextmanager
+    def at(self, moment: datetime) -> Iterator[None]:
+        """Live in another moment for a while: what is done there is dated there."""
+        kept, self._now = self._now, lambda: moment - self.options.skew
+        try:
+            yield
+        finally:
+            self._now = kept
+
     def stamp(self) -> str:
         """The clock as the API writes it."""
         return stamp(self.now())
@@ -186,7 +196,7 @@ class World:
         task.add_done_callback(self.tasks.discard)
 
     def row(self, table: str, row_id: int) -> Row:
-        """The row of this id: a 301 where it was merged into another (third-party reading), a 404 where there is none."""
+        """The row of this id: a 301 where it was merged away (third-party), a 404 where there is none."""
         found = self.tables[table].get(row_id)
         if found is not None:
             return found
