@@ -4,15 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import quote
 
+from connectors.redmine.client import Client, Json
 from connectors.redmine.config import RedmineConfig
-from syncd.errors import AccountError, Forbidden, Gone, Refused
-from syncd.http import Transport
+from syncd.errors import Forbidden, Gone, TryLater
 from syncd.model import User
 
-Json = dict[str, Any]
-
-LIMIT = 100  # rows of a list; a larger limit is silently taken as this one
 #: Redmine's formats of custom fields and what they are here; one whose format is not known is a string.
 FORMATS: Mapping[str, Literal["string", "text", "number", "boolean", "date", "enum", "user"]] = {
     "string": "string",
@@ -85,14 +83,14 @@ class Account:
         return any(permission in self.permissions.get(role, ()) for role in roles)
 
     def custom_field(self, name: str, option: str) -> CustomField:
-        """The custom field with this name or number. Raises AccountError with the names that exist."""
+        """The custom field with this name or number. Raises TryLater with the names that exist."""
         for candidate in self.fields:
             if candidate.name == name:
                 return candidate
         if name.isdigit():
             known = {candidate.id: candidate for candidate in self.fields}
             return known.get(int(name), CustomField(int(name), name))
-        raise AccountError(f"Redmine has no custom field {name!r} of issues ({option})", hint=self._field_hint())
+        raise TryLater(f"Redmine has no custom field {name!r} of issues ({option})", hint=self._field_hint())
 
     def _field_hint(self) -> str:
         if self.fields:
@@ -113,15 +111,12 @@ class Names:
     tags: CustomField | None
     team: CustomField | None
     contact: CustomField | None
+    known: Mapping[int, CustomField]
 
     @property
     def special(self) -> frozenset[int]:
         """The custom fields that are not fields of the ticket but something else of it."""
         return frozenset(item.id for item in (self.marker, self.tags, self.team, self.contact) if item)
-
-    def by_id(self, field_id: int) -> CustomField | None:
-        """The custom field with this number, if it is known."""
-        return next((item for item in self.account.fields if item.id == field_id), None)
 
     def by_name(self, name: str) -> CustomField | None:
         """The custom field that a ticket's field of this name is, if there is one."""
@@ -134,7 +129,7 @@ class Names:
 
 
 def resolve(account: Account, config: RedmineConfig) -> Names:
-    """The names of the configuration as numbers. Raises AccountError with the names that exist."""
+    """The names of the configuration as numbers. Raises TryLater with the names that exist."""
     team = config.team_field
     return Names(
         account=account,
@@ -143,15 +138,16 @@ def resolve(account: Account, config: RedmineConfig) -> Names:
         tags=account.custom_field(config.tags_field, "tags_field") if config.tags_field else None,
         team=account.custom_field(team, "team_field") if team not in {"", "category"} else None,
         contact=account.custom_field(config.contact_field, "contact_field") if config.contact_field else None,
+        known={item.id: item for item in account.fields},
     )
 
 
 def tracker_of(account: Account, name: str | None) -> int:
-    """The tracker with this name, or the project's first one. Raises AccountError with the names that exist."""
+    """The tracker with this name, or the project's first one. Raises TryLater with the names that exist."""
     if name is None and account.trackers:
         return next(iter(account.trackers.values()))
     if name is None or name not in account.trackers:
-        raise AccountError(
+        raise TryLater(
             f"the project {account.project['identifier']} has no tracker {name!r}",
             hint=f"there are {listed(account.trackers)}",
         )
@@ -171,24 +167,17 @@ def listed(names: Any) -> str:
 # -- reading it -------------------------------------------------------------------------------------------------
 
 
-async def whoami(transport: Transport) -> Json:
-    """Our own user. Raises Unauthorized, also where a bad key would otherwise read as anonymous (5.0: 200)."""
-    answer = await transport.json("GET", "/users/current.json", query={"include": "memberships"})
-    user: Json = answer["user"]
-    return user
-
-
-async def load(transport: Transport, config: RedmineConfig) -> Account:
+async def load(client: Client, config: RedmineConfig) -> Account:
     """Everything of the account, in seven calls for an administrator's key and one more for each role."""
-    user = await whoami(transport)
-    project = await _project(transport, config.project)
+    user = await client.whoami()
+    project = await _project(client, config.project)
     admin = bool(user.get("admin"))
     statuses, priorities, fields, members, logins = await asyncio.gather(
-        transport.json("GET", "/issue_statuses.json"),
-        transport.json("GET", "/enumerations/issue_priorities.json"),
-        _fields(transport, project, config, admin),
-        _members(transport, project),
-        _logins(transport, admin),
+        client.read("/issue_statuses.json", "issue_statuses"),
+        client.read("/enumerations/issue_priorities.json", "issue_priorities"),
+        _fields(client, project, config, admin),
+        _members(client, project),
+        _logins(client, admin),
     )
     me = Me(str(user["id"]), user["login"], full_name(user), admin, own_roles(user, project))
     member_roles = {member["user"]["id"]: roles_of(member) for member in members if "user" in member}
@@ -196,40 +185,38 @@ async def load(transport: Transport, config: RedmineConfig) -> Account:
         me=me,
         project=project,
         trackers={row["name"]: row["id"] for row in project.get("trackers", ())},
-        statuses={row["name"]: row["id"] for row in statuses["issue_statuses"]},
-        closed=frozenset(row["name"] for row in statuses["issue_statuses"] if row.get("is_closed")),
-        priorities={row["name"]: row["id"] for row in priorities["issue_priorities"] if row.get("active", True)},
+        statuses={row["name"]: row["id"] for row in statuses},
+        closed=frozenset(row["name"] for row in statuses if row.get("is_closed")),
+        priorities={row["name"]: row["id"] for row in priorities if row.get("active", True)},
         categories={row["name"]: row["id"] for row in project.get("issue_categories", ())},
         fields=fields,
         users=tuple(_user(member["user"], logins) for member in members if "user" in member),
         logins={str(row["mail"]).lower(): row["login"] for row in logins.values() if row.get("mail")},
         member_roles={str(user_id): roles for user_id, roles in member_roles.items()},
-        permissions=await _permissions(transport, me.roles.union(*member_roles.values())),
+        permissions=await _permissions(client, me.roles.union(*member_roles.values())),
     )
 
 
-async def _project(transport: Transport, name: str) -> Json:
+async def _project(client: Client, name: str) -> Json:
     include = "trackers,issue_categories,issue_custom_fields"
     try:
-        answer = await transport.json("GET", f"/projects/{name}.json", query={"include": include})
+        return dict(await client.read(f"/projects/{quote(name, safe='')}.json", "project", {"include": include}))
     except Gone as error:
-        raise AccountError(
+        raise TryLater(
             f"Redmine has no project {name!r}", status=404, hint="give its identifier, the last part of its address"
         ) from error
-    project: Json = answer["project"]
-    return project
 
 
-async def _fields(transport: Transport, project: Json, config: RedmineConfig, admin: bool) -> tuple[CustomField, ...]:
+async def _fields(client: Client, project: Json, config: RedmineConfig, admin: bool) -> tuple[CustomField, ...]:
     """The definitions, which only an administrator may read; else what the newest issue shows of them."""
     if admin:
-        rows = (await transport.json("GET", "/custom_fields.json"))["custom_fields"]
+        rows = await client.read("/custom_fields.json", "custom_fields")
         return tuple(defined(row) for row in rows if row.get("customized_type") == "issue")
-    query = {"status_id": "*", "project_id": str(project["id"]), "sort": "id:desc", "limit": "1"}
+    query = {"project_id": str(project["id"]), "sort": "id:desc", "limit": "1"}
     trackers = {row["name"]: row["id"] for row in project.get("trackers", ())}
     if config.tracker in trackers:
         query["tracker_id"] = str(trackers[config.tracker])
-    issues = (await transport.json("GET", "/issues.json", query=query))["issues"]
+    issues = (await client.issues(query))["issues"]
     shown = [
         *project.get("issue_custom_fields", ()),
         *(row for issue in issues for row in issue.get("custom_fields", ())),
@@ -252,34 +239,22 @@ def defined(row: Json) -> CustomField:
     )
 
 
-async def _members(transport: Transport, project: Json) -> list[Json]:
+async def _members(client: Client, project: Json) -> list[Json]:
     try:
-        return await every(transport, f"/projects/{project['id']}/memberships.json", "memberships")
+        return await client.every(f"/projects/{project['id']}/memberships.json", "memberships")
     except Forbidden:  # who is no member reads a public project, but not its members
         return []
 
 
-async def _logins(transport: Transport, admin: bool) -> dict[int, Json]:
+async def _logins(client: Client, admin: bool) -> dict[int, Json]:
     """Login and address of every active user, which only an administrator may read."""
-    rows = await every(transport, "/users.json", "users") if admin else []
+    rows = await client.every("/users.json", "users") if admin else []
     return {row["id"]: row for row in rows}
 
 
-async def _permissions(transport: Transport, roles: frozenset[int]) -> dict[int, frozenset[str]]:
-    answers = await asyncio.gather(*(transport.json("GET", f"/roles/{role}.json") for role in sorted(roles)))
-    return {answer["role"]["id"]: frozenset(answer["role"]["permissions"]) for answer in answers}
-
-
-async def every(transport: Transport, path: str, key: str) -> list[Json]:
-    """All rows of a list that hardly changes. Raises Refused when the list does not end."""
-    rows: list[Json] = []
-    while True:
-        answer = await transport.json("GET", path, query={"limit": str(LIMIT), "offset": str(len(rows))})
-        rows += answer[key]
-        if len(rows) >= answer["total_count"]:
-            return rows
-        if not answer[key]:
-            raise Refused(f"Redmine's list {path} ended at {len(rows)} of {answer['total_count']} rows", status=200)
+async def _permissions(client: Client, roles: frozenset[int]) -> dict[int, frozenset[str]]:
+    found = await asyncio.gather(*(client.read(f"/roles/{role}.json", "role") for role in sorted(roles)))
+    return {role["id"]: frozenset(role["permissions"]) for role in found}
 
 
 def _user(row: Json, logins: Mapping[int, Json]) -> User:

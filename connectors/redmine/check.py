@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 
 from connectors.redmine.account import Account, CustomField, load, tracker_of
+from connectors.redmine.client import Client
 from connectors.redmine.config import RedmineConfig
 from syncd.connector import Finding
 from syncd.errors import AccountError, Forbidden, Unauthorized
-from syncd.http import Transport
 
 ACTIVE = 1
 NO_ISSUE = "=syncd:no:such:marker"
@@ -26,10 +26,10 @@ MAKE_FIELD = (
 )
 
 
-async def findings(transport: Transport, config: RedmineConfig) -> list[Finding]:
+async def findings(client: Client, config: RedmineConfig) -> list[Finding]:
     """Everything at once, or the first thing that keeps the rest from being looked at."""
     try:
-        account = await load(transport, config)
+        account = await load(client, config)
     except Unauthorized:
         hint = "copy the key from 'My account' in Redmine; REST must be on: Administration → Settings → API"
         return [Finding("the API key is accepted", ok=False, hint=hint)]
@@ -45,7 +45,7 @@ async def findings(transport: Transport, config: RedmineConfig) -> list[Finding]
         *_rights(account, config),
     ]
     if marker := _field(account, config.marker_field):
-        looked.append(await _is_filter(transport, marker))
+        looked.append(await _is_filter(client, marker))
     return looked
 
 
@@ -104,10 +104,9 @@ def _rights(account: Account, config: RedmineConfig) -> Iterator[Finding]:
     yield Finding(f"files up to {limit} (max_attachment; Redmine's own limit cannot be read)", ok=True)
 
 
-async def _is_filter(transport: Transport, marker: CustomField) -> Finding:
+async def _is_filter(client: Client, marker: CustomField) -> Finding:
     """Redmine ignores a filter on a field that is none, and then lists everything."""
-    query = {"status_id": "*", "limit": "1", f"cf_{marker.id}": NO_ISSUE}
-    answer = await transport.json("GET", "/issues.json", query=query)
+    answer = await client.issues({"limit": "1", f"cf_{marker.id}": NO_ISSUE})
     ok = marker.filterable is not False and answer["total_count"] == 0
     hint = "" if ok else f"tick 'Used as a filter' in the custom field {marker.name!r}"
     return Finding(f"issues can be searched by {marker.name!r}", ok, hint)

@@ -9,26 +9,21 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Self
 
-import orjson
-
-from connectors.redmine import feed, wire
-from connectors.redmine.account import FORMATS, LIMIT, CustomField, Json, Names, load, resolve, whoami
+from connectors.redmine import feed, reading, writing
+from connectors.redmine.account import FORMATS, CustomField, Names, load, resolve
 from connectors.redmine.check import findings
+from connectors.redmine.client import KEY, LIMIT, SWITCH_USER, Client, Json, explained
 from connectors.redmine.config import RedmineConfig
 from syncd.connector import Capabilities, Change, Changes, Connector, Finding, Page, Upload, Vocabulary, Written
-from syncd.errors import Forbidden, Gone, Refused, TooLarge, VersionConflict
-from syncd.http import Transport, file_body
+from syncd.errors import Forbidden, Gone, Refused
+from syncd.http import Transport
 from syncd.model import CUSTOM, Attachment, Comment, Field, Side, Status, Team, Ticket, Value, values
-from syncd.text import read, safe_file_name, write
+from syncd.text import read, write
 
-KEY = "X-Redmine-API-Key"
-SWITCH_USER = "X-Redmine-Switch-User"
 PRIVATE_HINT = "the user's role needs the permission 'Set notes as private'"
 FILTER_HINT = "tick 'Used as a filter' on it: Administration → Custom fields"
-#: How long a proof that our key counts is believed of a list; a single issue brings its own.
-PROVEN_FOR = 15.0
 #: A transaction may become visible this many seconds after the time that it wrote to `updated_on` (inferred).
 SETTLED_AFTER = 10
 
@@ -43,6 +38,7 @@ class RedmineConnector(Connector):
         super().__init__(side, workspace)
         self.config = config
         self.transport: Transport = transport
+        self.client = Client(transport, config.max_attachment)
         self.capabilities = Capabilities(
             resolution=1.0,
             comments_on_create=1,
@@ -53,9 +49,8 @@ class RedmineConnector(Connector):
             max_attachment=config.max_attachment,
             invisible=frozenset({"comment-edit", "comment-delete", "attachment-delete"}),
         )
-        self._reader: wire.Reader | None = None
+        self._reader: reading.Reader | None = None
         self._loading = asyncio.Lock()
-        self._proven = 0.0
         self._settled = ""
 
     @classmethod
@@ -83,8 +78,9 @@ class RedmineConnector(Connector):
 
         async def fetch(bound: str | None, offset: int) -> Json:
             since = {"updated_on": f">={bound}"} if bound else {}
-            return await self._list({**query, **since, "offset": str(offset)})
+            return await self.client.issues({**query, **since, "offset": str(offset)})
 
+        after = ""
         async for rows, after in feed.pages(fetch, place):
             found = [reader.row(issue) for issue in rows]
             yield Page(tuple(Change(row.id, row.updated_at, row=row) for row in found), after)
@@ -102,14 +98,14 @@ class RedmineConnector(Connector):
 
     async def get(self, ticket_id: str) -> Ticket:
         """The issue with its description and notes. Raises Gone, Forbidden."""
-        return (await self.reader()).full(await self._issue(ticket_id))
+        return (await self.reader()).full(await self.client.issue(ticket_id))
 
     async def get_many(self, ids: Sequence[str]) -> Mapping[str, Ticket]:
         """The issues in the short form, a hundred a call: Redmine answers 500 to many more."""
         reader = await self.reader()
         numbers = [ticket_id for ticket_id in ids if ticket_id.isdigit()]
         batches = [numbers[start : start + LIMIT] for start in range(0, len(numbers), LIMIT)]
-        answers = [await self._list({"issue_id": ",".join(batch)}) for batch in batches]
+        answers = [await self.client.issues({"issue_id": ",".join(batch)}) for batch in batches]
         found = [reader.row(issue) for answer in answers for issue in answer["issues"]]
         return {ticket.id: ticket for ticket in found}
 
@@ -121,7 +117,7 @@ class RedmineConnector(Connector):
         reader = await self.reader()
         field = reader.names.marker
         # The value needs its own "=": without it a leading ~ ! * ^ $ is an operator.
-        answer = await self._list({f"cf_{field.id}": f"={marker}", "sort": "id"})
+        answer = await self.client.issues({f"cf_{field.id}": f"={marker}", "sort": "id"})
         rows = [reader.row(issue) for issue in answer["issues"]]
         if any((row.marker or "").strip().casefold() != marker.strip().casefold() for row in rows):
             raise Refused(f"Redmine cannot search for {field.name!r}", hint=FILTER_HINT)
@@ -147,7 +143,7 @@ class RedmineConnector(Connector):
 
     async def check(self) -> Sequence[Finding]:
         """Key, project, tracker, fields and rights."""
-        return await findings(self.transport, self.config)
+        return await findings(self.client, self.config)
 
     def download(self, attachment: Attachment) -> AsyncIterator[bytes]:
         """The file's content in chunks; without its name in the path, so that a renamed file is found too."""
@@ -165,21 +161,19 @@ class RedmineConnector(Connector):
         body["custom_fields"] = [*body.get("custom_fields", ()), *self._extras(reader.names, ticket, marker)]
         body |= {"project_id": reader.names.account.project["id"], "tracker_id": reader.names.tracker}
         body |= {"start_date": None, "description": self._source(first) if first else ""}
-        body |= {"uploads": [await self._upload(file) for file in files]}
+        body |= {"uploads": [await self.client.upload(file) for file in files]}
         try:
-            answer = await self.transport.json(
-                "POST", "/issues.json", query={"include": "attachments"}, json={"issue": body}
-            )
+            issue = await self.client.post(body)
         except Refused as error:
             raise self._explained(error, reader.names) from error
-        return reader.full(answer["issue"])
+        return reader.full(issue)
 
     def _extras(self, names: Names, ticket: Ticket, marker: str) -> list[Json]:
         """What a new issue holds in custom fields beside its fields: marker, tags, the customer's address."""
         extras: list[Json] = [{"id": names.marker.id, "value": marker}]
         if names.tags and ticket.tags:
             tags = Changes(add_tags=frozenset(map(self.canonical_tag, ticket.tags)))
-            extras.append({"id": names.tags.id, "value": wire.merged_tags([] if names.tags.multiple else "", tags)})
+            extras.append({"id": names.tags.id, "value": writing.merged_tags([] if names.tags.multiple else "", tags)})
         if names.contact and ticket.contact and ticket.contact.email:
             extras.append({"id": names.contact.id, "value": ticket.contact.email})
         return extras
@@ -195,11 +189,11 @@ class RedmineConnector(Connector):
     async def update(self, ticket: Ticket, changes: Changes) -> Ticket:
         """Write what is different, all or nothing, and read it back: Redmine drops silently what it does not allow."""
         reader = await self.reader()
-        body = await self._attributes(wire.differing(ticket, changes, self.canonical))
+        body = await self._attributes(writing.differing(ticket, changes, self.canonical))
         if changes.add_tags or changes.remove_tags:
-            body = self._with_tags(body, reader.names, await self._issue(ticket.id), changes)
+            body = self._with_tags(body, reader.names, await self.client.issue(ticket.id), changes)
         if body:
-            await self._put(ticket.id, body)
+            await self.client.put(ticket.id, body)
         return await self.get(ticket.id)
 
     def _with_tags(self, body: Json, names: Names, issue: Json, changes: Changes) -> Json:
@@ -208,8 +202,8 @@ class RedmineConnector(Connector):
             raise Refused("this Redmine has no field for tags", hint="set tags_field", fields=["tags"])
         held = next((row["value"] for row in issue.get("custom_fields", ()) if row["id"] == names.tags.id), None)
         wanted = replace(changes, add_tags=frozenset(map(self.canonical_tag, changes.add_tags)))
-        merged = wire.merged_tags(held, wanted)
-        if wire.tags_in(merged) == wire.tags_in(held):
+        merged = writing.merged_tags(held, wanted)
+        if reading.tags_in(merged) == reading.tags_in(held):
             return body
         return {**body, "custom_fields": [*body.get("custom_fields", ()), {"id": names.tags.id, "value": merged}]}
 
@@ -222,12 +216,12 @@ class RedmineConnector(Connector):
         headers = self._as_author(reader.names, comment)
         if comment.private and not headers:
             self._must_be_able_to_hide(reader.names)
-        body: Json = {"notes": notes, "uploads": [await self._upload(file) for file in uploads]}
+        body: Json = {"notes": notes, "uploads": [await self.client.upload(file) for file in uploads]}
         body |= {"private_notes": True} if comment.private else {}
-        await self._put(ticket_id, body, headers)
+        await self.client.put(ticket_id, body, headers)
         ticket = await self.get(ticket_id)
         text = read(notes, self.config.text_format).text
-        stored = wire.stored_as(ticket, comment, text, reader.names.account.me.id)
+        stored = reading.stored_as(ticket, comment, text, reader.names.account.me.id)
         if comment.private and not stored.private:
             return await self._hidden(ticket_id, stored)
         missing = {upload["token"].partition(".")[0] for upload in body["uploads"]} - {f.id for f in stored.attachments}
@@ -237,22 +231,22 @@ class RedmineConnector(Connector):
 
     async def _hidden(self, ticket_id: str, stored: Comment) -> Written:
         """The note made private after all, else emptied. Raises Refused when it had to be emptied."""
-        await self.transport.request("PUT", f"/journals/{stored.id}.json", json={"journal": {"private_notes": True}})
+        await self.client.put_note(stored.id, {"private_notes": True})
         ticket = await self.get(ticket_id)
         again = next((item for item in ticket.comments or () if item.id == stored.id), None)
         if again and again.private:
             return Written(again, ticket)
-        await self.transport.request("PUT", f"/journals/{stored.id}.json", json={"journal": {"notes": ""}})
+        await self.client.put_note(stored.id, {"notes": ""})
         raise Refused("Redmine stored a private note as public; it was removed again", hint=PRIVATE_HINT)
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
         """Replace the text of a note or of the description, below our line where it has one. Raises Gone, Refused."""
         reader = await self.reader()
-        issue = await self._issue(ticket_id)
-        held = wire.held(issue, comment.id)
+        issue = await self.client.issue(ticket_id)
+        held = reading.held(issue, comment.id)
         line, _, _ = reader.opened(held.text, held.author)
-        text = wire.below(line, write(comment.body, self.config.text_format))
-        if not text and comment.id != wire.DESCRIPTION:
+        text = writing.below(line, write(comment.body, self.config.text_format))
+        if not text and comment.id != reading.DESCRIPTION:
             raise Refused("Redmine deletes a note that is emptied", fields=["notes"])
         if comment.private and not held.private:
             await self._tighten(reader.names, comment)
@@ -262,36 +256,32 @@ class RedmineConnector(Connector):
         return next(item for item in stored.comments or () if item.id == comment.id)
 
     async def _tighten(self, names: Names, comment: Comment) -> None:
-        if comment.id == wire.DESCRIPTION:
+        if comment.id == reading.DESCRIPTION:
             raise Refused("the description of an issue cannot be private", fields=["private"])
         self._must_be_able_to_hide(names)
-        await self.transport.request("PUT", f"/journals/{comment.id}.json", json={"journal": {"private_notes": True}})
+        await self.client.put_note(comment.id, {"private_notes": True})
 
     async def _rewrite(self, ticket_id: str, comment_id: str, text: str) -> None:
-        if comment_id == wire.DESCRIPTION:
-            await self._put(ticket_id, {"description": text})
+        if comment_id == reading.DESCRIPTION:
+            await self.client.put(ticket_id, {"description": text})
         else:
-            await self.transport.request("PUT", f"/journals/{comment_id}.json", json={"journal": {"notes": text}})
+            await self.client.put_note(comment_id, {"notes": text})
 
     async def delete(self, ticket_id: str) -> None:
         """Delete the issue for good. Raises Refused when it has subtasks, which Redmine would delete along with it."""
         try:
-            answer = await self._read(f"/issues/{ticket_id}.json", {"include": "children"})
-            if answer["issue"].get("children"):
-                raise Refused(f"issue {ticket_id} has subtasks, which would be deleted too", hint="move them first")
-            await self.transport.request("DELETE", f"/issues/{ticket_id}.json")
+            await self.client.delete(ticket_id)
         except Gone:
             return
 
     # -- calls --------------------------------------------------------------------------------------------------
 
-    async def reader(self, *, afresh: bool = False) -> wire.Reader:
+    async def reader(self, *, afresh: bool = False) -> reading.Reader:
         """How to read this account, once its names are known. Raises AccountError for a name that does not exist."""
         async with self._loading:
             if self._reader is None or afresh:
-                names = resolve(await load(self.transport, self.config), self.config)
-                self._proven = time.monotonic()
-                self._reader = wire.Reader(
+                names = resolve(await load(self.client, self.config), self.config)
+                self._reader = reading.Reader(
                     names=names,
                     url=self.config.url,
                     markup=self.config.text_format,
@@ -302,77 +292,16 @@ class RedmineConnector(Connector):
                 )
             return self._reader
 
-    async def _issue(self, ticket_id: str) -> Json:
-        """The issue with its conversation, and with the watchers, which nobody sees who is anonymous.
-
-        Where they are missing, Redmine may have taken a bad key for nobody's and left the private notes out.
-        """
-        if not ticket_id.isdigit():
-            raise Gone(f"Redmine has no issue {ticket_id!r}", status=404)
-        answer = await self._read(f"/issues/{ticket_id}.json", {"include": "journals,attachments,watchers"})
-        issue: Json = answer["issue"]
-        if "watchers" not in issue:
-            await self._prove()
-        return issue
-
-    async def _list(self, query: Mapping[str, str]) -> Json:
-        """A page of the issue list, open and closed, believed only with a fresh proof that our key counts."""
-        answer = await self._read("/issues.json", {"status_id": "*", "limit": str(LIMIT), **query})
-        if time.monotonic() - self._proven > PROVEN_FOR:
-            await self._prove()
-        return answer
-
-    async def _read(self, path: str, query: Mapping[str, str]) -> Json:
-        try:
-            answer: Json = await self.transport.json("GET", path, query=query)
-        except Gone:
-            await self._prove()
-            raise
-        return answer
-
-    async def _prove(self) -> None:
-        """Make sure that we are still somebody: with a bad key Redmine reads as anonymous and answers 200."""
-        await whoami(self.transport)
-        self._proven = time.monotonic()
-
-    async def _put(self, ticket_id: str, body: Json, headers: Mapping[str, str] | None = None) -> None:
-        path = f"/issues/{ticket_id}.json"
-        try:
-            await self.transport.request("PUT", path, json={"issue": body}, headers=headers)
-        except VersionConflict as error:
-            if not headers or error.status != 412:
-                raise
-            await self.transport.request("PUT", path, json={"issue": body})  # the user is locked: in our own name
-
-    async def _upload(self, upload: Upload) -> Json:
-        """Send the file from disk; it belongs to no issue yet, and Redmine forgets it if it never does."""
-        if upload.size > self.config.max_attachment:
-            raise TooLarge(f"{upload.file_name} has {upload.size} bytes, more than {self.config.max_attachment}")
-        name = safe_file_name(upload.file_name)
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(upload.size)}
-        try:
-            answer = await self.transport.json(
-                "POST",
-                "/uploads.json",
-                query={"filename": name},
-                data=file_body(upload.path),
-                headers=headers,
-                safe=True,
-            )
-        except Refused as error:
-            raise TooLarge(f"Redmine does not take {name}", status=error.status, detail=error.detail) from error
-        return {"token": answer["upload"]["token"], "filename": name, "content_type": upload.content_type}
-
     async def _attributes(self, wanted: Mapping[str, Value]) -> Json:
         """The values as Redmine's own; a name that is not known may be new, so the names are read once more."""
         by_category = self.config.team_field == "category"
         try:
-            return wire.attributes((await self.reader()).names, wanted, by_category)
+            return writing.attributes((await self.reader()).names, wanted, by_category)
         except Refused:
-            return wire.attributes((await self.reader(afresh=True)).names, wanted, by_category)
+            return writing.attributes((await self.reader(afresh=True)).names, wanted, by_category)
 
     def _source(self, comment: Comment) -> str:
-        return wire.signed(comment, self.config.text_format, self.side)
+        return writing.signed(comment, self.config.text_format, self.side)
 
     def _as_author(self, names: Names, comment: Comment) -> dict[str, str]:
         """The header that keeps the comment's author, where that user exists and may do all that we want."""
@@ -395,19 +324,19 @@ class RedmineConnector(Connector):
     def canonical(self, name: str, value: Value) -> Value:
         """The subject on one line and not blank; custom fields as Redmine reads them back, once they are known."""
         if name == "subject":
-            return wire.subject(value)
+            return writing.subject(value)
         item = self._reader.names.by_name(name.removeprefix(CUSTOM)) if self._reader else None
         if not name.startswith(CUSTOM) or item is None:
             return None if value == "" else value
         try:
-            return wire.decoded(item, wire.encoded(item, value))
+            return reading.decoded(item, writing.encoded(item, value))
         except Refused:  # no such label: the write will say so
             return value
 
     def canonical_tag(self, tag: str) -> str:
         """Without commas, which separate tags; a list field holds its own spellings."""
         is_list = self._reader and self._reader.names.tags and self._reader.names.tags.multiple
-        return tag if is_list else wire.tag(tag)
+        return tag if is_list else writing.tag(tag)
 
     def label(self, ticket_id: str) -> str:
         """How people name an issue."""
@@ -418,13 +347,3 @@ def described(item: CustomField) -> Field:
     """A custom field as the vocabulary lists it."""
     options = tuple(label for _, label in item.options) if FORMATS.get(item.format) == "enum" else ()
     return Field(str(item.id), item.name, FORMATS.get(item.format, "string"), options, item.required)
-
-
-def explained(_status: int, body: bytes) -> str:
-    """The sentences of an error, in the language of the key's owner: for people, never to be parsed."""
-    try:
-        answer: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return body[:300].decode("utf-8", "replace").strip()
-    errors = answer.get("errors") if isinstance(answer, dict) else None
-    return "; ".join(map(str, errors)) if errors else ""

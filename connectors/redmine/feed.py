@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from connectors.redmine.account import Json
+from connectors.redmine.client import Json
 
 Fetch = Callable[[str | None, int], Awaitable[Json]]
 

@@ -1,6 +1,5 @@
-"""Redmine's JSON to the unified model, and back. Pure."""
+"""Redmine's JSON to the unified model. Pure."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,15 +7,13 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import quote
 
-from connectors.redmine.account import CustomField, Json, Names, listed
-from syncd.connector import Changes
+from connectors.redmine.account import CustomField, Names, is_plain
+from connectors.redmine.client import Json
 from syncd.errors import Gone, Refused
-from syncd.model import CUSTOM, Attachment, Comment, Marker, Person, Side, Ticket, Value, values
-from syncd.text import Markup, plain, read, shorten, sign, unsign, write
+from syncd.model import CUSTOM, Attachment, Comment, Marker, Person, Side, Ticket, Value
+from syncd.text import Markup, plain, read, unsign
 
 DESCRIPTION = "description"  # the id of the comment that opens an issue
-NO_SUBJECT = "(no subject)"
-MAX_SUBJECT = 255
 #: What a journal calls a field, and what the field is called here.
 DETAILS = {
     "subject": "subject",
@@ -26,9 +23,6 @@ DETAILS = {
     "category_id": "team",
 }
 TRUE = frozenset({"1", "true", "yes"})
-#: PostgreSQL refuses a NUL, and Redmine a lone surrogate: 400.
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-BLANKS = re.compile(r"\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +65,9 @@ class Reader:
 
     def _fields(self, issue: Json) -> Iterator[tuple[str, Value]]:
         for row in issue.get("custom_fields", ()):
-            item = self.names.by_id(row["id"]) or CustomField(row["id"], row["name"])
-            if item in self.names.plain_fields or (self.names.by_id(item.id) is None and not row.get("multiple")):
+            unknown = CustomField(row["id"], row["name"], multiple=bool(row.get("multiple")))
+            item = self.names.known.get(row["id"], unknown)
+            if is_plain(item) and item.id not in self.names.special:
                 yield row["name"], decoded(item, row.get("value"))
 
     def _times(self, issue: Json) -> dict[str, datetime]:
@@ -120,7 +115,7 @@ class Reader:
         return Comment(
             id=comment_id,
             body=read(body, self.markup),
-            author=Person("", line.partition(" · ")[0]) if ref else self._person(user),
+            author=named(line) if ref else self._person(user),
             private=private,
             created_at=moment(at),
             attachments=tuple(self.file(row) for row in files),
@@ -230,6 +225,13 @@ def decoded(item: CustomField, value: Any) -> Value:
     return str(value)
 
 
+def named(line: str) -> Person:
+    """Whom a line of attribution names."""
+    who = line.partition(" · ")[0]
+    name, _, email = who.rpartition(" ")
+    return Person("", name, email) if "@" in email else Person("", who)
+
+
 def _name(row: Json | None) -> str | None:
     return row["name"] if row else None
 
@@ -240,120 +242,6 @@ def _id(row: Json | None) -> str | None:
 
 def _contact(address: str | None) -> Person | None:
     return Person(address, "", address, "contact") if address else None
-
-
-# -- writing ----------------------------------------------------------------------------------------------------
-
-
-def subject(value: Value) -> str:
-    """A subject that Redmine takes: one line, not blank, 255 characters."""
-    line = shorten(BLANKS.sub(" ", storable(str(value or ""))).strip(), MAX_SUBJECT)
-    return line or NO_SUBJECT
-
-
-def storable(text: str) -> str:
-    """The text without what no database stores."""
-    return UNSTORABLE.sub("", text)
-
-
-def tag(text: str) -> str:
-    """A tag that survives in a text with commas."""
-    return " ".join(storable(text).replace(",", " ").split())
-
-
-def encoded(item: CustomField, value: Value) -> str:
-    """A custom field's value as Redmine holds it. Raises Refused for a label that does not exist."""
-    if value is None:
-        return ""
-    if item.format == "bool":
-        return "1" if str(value).lower() in TRUE else "0"
-    if item.format == "enumeration":
-        return str(number_of(str(value), {label: key for key, label in item.options}, item.name))
-    if isinstance(value, bool):
-        return "1" if value else "0"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return storable(str(value))
-
-
-def number_of(name: str, known: Mapping[str, Any], what: str) -> Any:
-    """The number behind a name. Raises Refused with the names that exist."""
-    if name not in known:
-        raise Refused(f"Redmine has no {what} {name!r}", hint=f"there are {listed(known)}", fields=[what])
-    return known[name]
-
-
-def attributes(names: Names, wanted: Mapping[str, Value], by_category: bool) -> Json:
-    """Field values as the body of a call. Raises Refused for a value that Redmine cannot hold."""
-    account = names.account
-    body: Json = {}
-    custom: list[Json] = []
-    for name, value in wanted.items():
-        if name == "subject":
-            body["subject"] = subject(value)
-        elif name == "status":
-            body["status_id"] = number_of(str(value), account.statuses, "status")
-        elif name == "priority":
-            body["priority_id"] = number_of(str(value), account.priorities, "priority")
-        elif name == "assignee":
-            body["assigned_to_id"] = _number(value, "assignee")
-        elif name == "team" and by_category:
-            body["category_id"] = number_of(str(value), account.categories, "category") if value else ""
-        else:
-            item = names.team if name == "team" else names.by_name(name.removeprefix(CUSTOM))
-            custom.append(_custom(item, name, value, names))
-    return {**body, "custom_fields": custom} if custom else body
-
-
-def _custom(item: CustomField | None, name: str, value: Value, names: Names) -> Json:
-    if item is None:
-        hint = f"there are {listed(item.name for item in names.plain_fields)}"
-        raise Refused(f"Redmine has no place for {name}", hint=hint, fields=[name])
-    return {"id": item.id, "value": encoded(item, value)}
-
-
-def _number(value: Value, name: str) -> int | str:
-    """An id as a number; an empty text clears a field."""
-    if value in {None, ""}:
-        return ""
-    if not str(value).isdigit():
-        raise Refused(f"Redmine knows no {name} {value!r}: ids are numbers", fields=[name])
-    return int(str(value))
-
-
-def differing(ticket: Ticket, changes: Changes, canonical: Any) -> dict[str, Value]:
-    """The wanted values that the ticket does not hold yet: a write that changes nothing bumps `updated_on`."""
-    held = values(ticket)
-    return {
-        name: value
-        for name, value in changes.fields.items()
-        if name not in held or (held[name] or None) != (canonical(name, value) or None) or held[name] is False
-    }
-
-
-def merged_tags(value: Any, changes: Changes) -> Any:
-    """The tags field's new value, in its own form and order; what was there keeps its spelling."""
-    held = tags_in(value)
-    kept = [item for item in held if item not in changes.remove_tags]
-    together = [*kept, *sorted(changes.add_tags - set(kept))]
-    return together if isinstance(value, list) else ", ".join(together)
-
-
-def signed(comment: Comment, markup: Markup, side: Side) -> str:
-    """The source of a comment, below the line that says who wrote it and of what it is a copy."""
-    text = write(comment.body, markup)
-    marker = Marker.parse(comment.marker)
-    if marker is None:
-        return text
-    person = comment.author
-    who = " ".join(part for part in (person.name, person.email) if part) if person else ""
-    channel = re.sub(r"[^\w.-]+", "-", comment.channel or str(side.other))
-    return sign(text, who, comment.created_at or datetime.now(UTC), f"{channel}:{marker.id}")
-
-
-def below(line: str, text: str) -> str:
-    """The text below a line of attribution, if there is one."""
-    return plain(f"{line}\n\n{text}") if line else plain(text)
 
 
 def stored_as(ticket: Ticket, comment: Comment, text: str, user_id: str) -> Comment:
