@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from syncd.errors import Gone, Moved, Refused
-from syncd.model import CUSTOM, Attachment, Body, Comment, Field, Person, Status, Team, Ticket, User, Value
+from syncd.model import CUSTOM, Attachment, Body, Comment, Field, Person, Status, Team, Ticket, User, Value, values
 
 #: Awaited as (method, "before" | "after") around every call of a connector; what it raises, the call raises.
 Fault = Callable[[str, str], Awaitable[None]]
@@ -41,6 +41,7 @@ class Event:
     shown_at: datetime
     ticket_id: str
     why: str
+    comment_id: str | None = None
 
 
 @dataclass
@@ -49,9 +50,10 @@ class Desk:
 
     `resolution` rounds every stamp down. `index_lag` hides a fresh ticket from searches. `late` keeps what people do
     (not what connectors do, so that changes come out of order) off the feed for that long. `skew` is how far the
-    clock runs ahead of `now`. `short_rows` leaves comments out of lists. `aliases` are statuses that are taken and
-    stored as another. `conditional` refuses an update that was made of an old version. `invisible` names kinds of
-    change that leave no trace (see `Capabilities`).
+    clock runs ahead of `now`. `short_rows` leaves comments out of lists. `nameless` leaves the ticket out of a new
+    comment's line of the feed. `reuses_uploads` takes a file's URL in place of its content. `aliases` are statuses
+    that are taken and stored as another. `conditional` refuses an update that was made of an old version.
+    `invisible` names kinds of change that leave no trace (see `Capabilities`).
     """
 
     name: str = "desk"
@@ -61,6 +63,8 @@ class Desk:
     skew: float = 0.0
     page_size: int = 100
     short_rows: bool = False
+    nameless: bool = False
+    reuses_uploads: bool = False
     comments_on_create: int = 1
     create_ignores: frozenset[str] = frozenset()
     subject_limit: int = 255
@@ -239,8 +243,10 @@ class Desk:
         if custom:
             news["fields"] = MappingProxyType({**(ticket.fields or {}), **custom})
         news["tags"] = (ticket.tags | set(map(self.clean_tag, add))) - set(map(self.clean_tag, remove))
-        changed = [*cleaned, *(["tags"] if news["tags"] != ticket.tags else [])]
-        if changed:
+        before = values(ticket)
+        changed = [name for name, value in cleaned.items() if before.get(name) != value]
+        changed += ["tags"] if news["tags"] != ticket.tags else []
+        if changed or why == "created":
             self._touch(ticket_id, "fields" if [*cleaned] == [*custom] else why, by_person, changed, **news)
 
     def append(self, ticket_id: str, comment: Comment, *, by_person: bool = False) -> Comment:
@@ -248,7 +254,8 @@ class Desk:
         body = replace(comment.body, text=tidy(comment.body.text))
         stamp = self.rounded(self._tick())
         stored = replace(comment, id=str(next(self._child_ids)), body=body, created_at=stamp)
-        self._touch(ticket_id, "comment", by_person, comments=(*self.conversation(ticket_id), stored))
+        comments = (*self.conversation(ticket_id), stored)
+        self._touch(ticket_id, "comment", by_person, comment_id=stored.id, comments=comments)
         return stored
 
     def rewrite(self, ticket_id: str, comment_id: str, body: Body, *, by_person: bool = False) -> Comment:
@@ -261,9 +268,11 @@ class Desk:
         self._touch(ticket_id, "comment-edit", by_person, comments=comments)
         return new
 
-    def keep(self, file_name: str, content_type: str, content: bytes) -> Attachment:
-        """Store a file's content and return what a comment shows of it."""
+    def keep(self, file_name: str, content_type: str, content: bytes | None, held_at: str | None = None) -> Attachment:
+        """Store a file's content, or that behind a URL of ours, and return what a comment shows of it."""
         file_id = str(next(self._child_ids))
+        if content is None:
+            content = self.files[str(held_at).rpartition("/")[2]]
         self.files[file_id] = content
         name = PurePosixPath(tidy(file_name).replace("\n", " ")).name.strip() or "file"
         return Attachment(file_id, name, content_type, len(content), f"memory://{self.name}/files/{file_id}")
@@ -312,18 +321,27 @@ class Desk:
         self._last = max(self.clock(), self._last + timedelta(microseconds=1))
         return self._last
 
-    def _touch(self, ticket_id: str, why: str, by_person: bool, changed: Iterable[str] = (), **news: Any) -> None:
+    def _touch(
+        self,
+        ticket_id: str,
+        why: str,
+        by_person: bool,
+        changed: Iterable[str] = (),
+        *,
+        comment_id: str | None = None,
+        **news: Any,
+    ) -> None:
         ticket = replace(self.read(ticket_id), **news)
         if why not in self.invisible:
-            stamp = self.rounded(self._note(ticket_id, why, by_person))
+            stamp = self.rounded(self._note(ticket_id, why, by_person, comment_id))
             times = MappingProxyType({**ticket.times, **dict.fromkeys(changed, stamp)})
             ticket = replace(ticket, updated_at=stamp, times=times if self.keeps_times else ticket.times)
         version = str(int(ticket.version or 0) + 1) if self.conditional else None
         self.tickets[ticket_id] = replace(ticket, comment_count=len(ticket.comments or ()), version=version)
 
-    def _note(self, ticket_id: str, why: str, by_person: bool) -> datetime:
+    def _note(self, ticket_id: str, why: str, by_person: bool, comment_id: str | None = None) -> datetime:
         shown_at = self.clock() + timedelta(seconds=self.late if by_person else 0)
-        self.log.append(Event(self._tick(), shown_at, ticket_id, why))
+        self.log.append(Event(self._tick(), shown_at, ticket_id, why, comment_id))
         return self._last
 
 

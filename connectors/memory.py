@@ -37,6 +37,8 @@ SIGNATURE = "X-Desk-Signature"
 OWN = Person(SYNC_USER.id, SYNC_USER.name, SYNC_USER.email, "user")
 #: Before the first thing that could have happened: where a first load starts.
 START = datetime(1970, 1, 1, tzinfo=UTC)
+#: Changes of a conversation that a ticket's short form does not show.
+DEEP = frozenset({"comment-edit", "comment-delete", "attachment-delete"})
 CHUNK = 64 * 1024
 
 
@@ -65,6 +67,7 @@ class MemoryConnector(Connector):
             private=desk.private,
             contact=True,
             trash=True,
+            reuses_uploads=desk.reuses_uploads,
             invisible=desk.invisible,
         )
 
@@ -90,7 +93,7 @@ class MemoryConnector(Connector):
         return ("updates",)
 
     async def changes(self, stream: str, cursor: str | None) -> AsyncIterator[Page]:
-        """The desk's log since `cursor`, which is the stamp and the ticket of the last change that was yielded.
+        """The desk's log since `cursor`, which is the stamp and the number of the last change that was yielded.
 
         Stamps may be coarse and changes may be shown late, so the time around the cursor is read again.
         """
@@ -102,17 +105,24 @@ class MemoryConnector(Connector):
             if not events:
                 return
             skip = events[-1][0]
-            found = [self._change(event) for _, event in events]
-            fresh = [change for change in found if self.desk.resolution or (change.updated_at, change.id) != last]
+            found = [self._change(number, event) for number, event in events]
+            fresh = [change for change in found if self.desk.resolution or (change.updated_at, change.event) != last]
             newest = max(last[0], found[-1].updated_at or START)
             if fresh:
-                yield Page(tuple(fresh), f"{newest.isoformat()} {found[-1].id}")
+                yield Page(tuple(fresh), f"{newest.isoformat()} {found[-1].event}")
 
-    def _change(self, event: Event) -> Change:
+    def _change(self, number: int, event: Event) -> Change:
         ticket = self.desk.tickets.get(event.ticket_id)
-        row = short(ticket) if ticket and self.desk.short_rows else None
-        deep = event.why in {"comment-edit", "comment-delete", "attachment-delete"}
-        return Change(event.ticket_id, self.desk.rounded(event.at), event.why, deep, event.why == "deleted", row)
+        named = not (self.desk.nameless and event.comment_id)
+        return Change(
+            event.ticket_id if named else "",
+            self.desk.rounded(event.at),
+            event.why,
+            deep=event.why in DEEP,
+            event=str(number),
+            comment=event.comment_id,
+            row=short(ticket) if ticket and named and self.desk.short_rows else None,
+        )
 
     async def get(self, ticket_id: str) -> Ticket:
         """The ticket with its whole conversation. Raises Gone, Moved."""
@@ -135,6 +145,12 @@ class MemoryConnector(Connector):
         async with self._call("vocabulary") as desk:
             return Vocabulary(desk.statuses, desk.priorities, desk.users, desk.teams, desk.fields, SYNC_USER.id)
 
+    async def ticket_of(self, comment_id: str) -> str | None:
+        """The ticket whose conversation holds this comment."""
+        async with self._call("ticket_of") as desk:
+            holders = (ticket.id for ticket in desk.tickets.values() if comment_id in ids_of(ticket.comments))
+            return next(holders, None)
+
     async def check(self) -> Sequence[Finding]:
         """A desk is always there; whether it has an agent for us is worth a look."""
         async with self._call("check") as desk:
@@ -156,11 +172,14 @@ class MemoryConnector(Connector):
 
     async def create(self, ticket: Ticket, marker: str, uploads: Mapping[str, Sequence[Upload]]) -> Ticket:
         """Make the ticket with its opening comments, in one call that carries the marker."""
-        comments = (ticket.comments or ())[: self.desk.comments_on_create]
-        contents = {comment.id: await contents_of(uploads.get(comment.id, ())) for comment in comments}
-        fields = {name: value for name, value in given(ticket).items() if name not in self.desk.create_ignores}
+        desk = self.desk
+        comments = (ticket.comments or ())[: desk.comments_on_create]
+        contents = {
+            comment.id: await contents_of(uploads.get(comment.id, ()), desk.reuses_uploads) for comment in comments
+        }
+        fields = {name: value for name, value in given(ticket).items() if name not in desk.create_ignores}
         self._refuse_private(*comments)
-        async with self._call("create") as desk:
+        async with self._call("create"):
             ticket_id = desk.open(ticket, marker)
             try:
                 desk.write(ticket_id, fields, ticket.tags)
@@ -181,7 +200,7 @@ class MemoryConnector(Connector):
 
     async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
         """Add the comment with its files."""
-        contents = await contents_of(uploads)
+        contents = await contents_of(uploads, self.desk.reuses_uploads)
         self._refuse_private(comment)
         async with self._call("comment"):
             return Written(self._append(ticket_id, comment, contents))
@@ -196,9 +215,12 @@ class MemoryConnector(Connector):
         async with self._call("delete") as desk:
             desk.delete(ticket_id, by_person=False)
 
-    def _append(self, ticket_id: str, comment: Comment, contents: Sequence[tuple[Upload, bytes]]) -> Comment:
+    def _append(self, ticket_id: str, comment: Comment, contents: Sequence[tuple[Upload, bytes | None]]) -> Comment:
         self.desk.read(ticket_id)
-        files = tuple(self.desk.keep(upload.file_name, upload.content_type, content) for upload, content in contents)
+        files = tuple(
+            self.desk.keep(upload.file_name, upload.content_type, content, upload.held_at)
+            for upload, content in contents
+        )
         return self.desk.append(ticket_id, replace(comment, author=comment.author or OWN, attachments=files))
 
     def _refuse_private(self, *comments: Comment) -> None:
@@ -216,13 +238,16 @@ class MemoryConnector(Connector):
         return self.desk.clean_tag(tag)
 
     def hinted(self, headers: Mapping[str, str], body: bytes) -> Iterable[str] | None:
-        """The ticket that a hook names, when it is signed with `hook_secret`."""
+        """The ticket that a hook names as `{"ticket": ID}`, when it is signed with `hook_secret`."""
         if self.config.hook_secret is None:
             return None
         signature = signed(self.config.hook_secret.get_secret_value(), body)
         if not hmac.compare_digest(signature.encode(), headers.get(SIGNATURE, "").encode()):
             return None
-        return [str(orjson.loads(body)["ticket"])]
+        try:
+            return [str(orjson.loads(body)["ticket"])]
+        except (orjson.JSONDecodeError, TypeError, KeyError):  # ours, and in words that we do not know
+            return []
 
     # -- what the engine may ask --------------------------------------------------------------------------------
 
@@ -237,9 +262,9 @@ class MemoryConnector(Connector):
 
 
 def parse_cursor(cursor: str | None) -> tuple[datetime, str]:
-    """The stamp and the ticket id that a cursor holds."""
-    stamp, _, ticket_id = (cursor or START.isoformat()).partition(" ")
-    return datetime.fromisoformat(stamp), ticket_id
+    """The stamp and the event's number that a cursor holds."""
+    stamp, _, number = (cursor or START.isoformat()).partition(" ")
+    return datetime.fromisoformat(stamp), number
 
 
 def short(ticket: Ticket) -> Ticket:
@@ -259,6 +284,17 @@ def signed(secret: str, body: bytes) -> str:
     return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
 
 
-async def contents_of(uploads: Sequence[Upload]) -> list[tuple[Upload, bytes]]:
-    """The uploads with their content; a connector that speaks HTTP streams them with `file_body`."""
-    return [(upload, await asyncio.to_thread(upload.path.read_bytes)) for upload in uploads]
+def ids_of(comments: Sequence[Comment] | None) -> set[str]:
+    """The ids of a conversation's comments."""
+    return {comment.id for comment in comments or ()}
+
+
+async def contents_of(uploads: Sequence[Upload], reuse: bool) -> list[tuple[Upload, bytes | None]]:
+    """The uploads with their content, but for what the account holds already.
+
+    A connector that speaks HTTP streams them with `syncd.http.file_body`.
+    """
+    return [
+        (upload, None if reuse and upload.held_at else await asyncio.to_thread(upload.path.read_bytes))
+        for upload in uploads
+    ]

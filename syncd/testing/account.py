@@ -106,7 +106,7 @@ class Suite:
         found: list[Change] = []
         for stream in connector.streams:
             async for page in connector.changes(stream, cursors.get(stream)):
-                found += page.changes
+                found += [await named(connector, change) for change in page.changes]
                 cursors[stream] = page.cursor
         return found
 
@@ -138,6 +138,14 @@ class Suite:
         comments = (await account.connector.get(ticket_id)).comments
         assert comments is not None, "get must return the whole conversation"
         return comments
+
+
+async def named(connector: Connector, change: Change) -> Change:
+    """The change with its ticket's id, where the feed gives no more than a comment's."""
+    if change.id:
+        return change
+    assert change.comment, "a change names its ticket, or a comment of it"
+    return replace(change, id=await connector.ticket_of(change.comment) or "")
 
 
 def fields_of(ticket: Ticket) -> tuple[Any, ...]:

@@ -123,6 +123,17 @@ class CommentContract(Suite):
         expected = sorted(hashlib.sha256(content).hexdigest() for _, content in files)
         assert sorted(await self.digests(account, stored)) == expected
 
+    async def test_a_file_already_held_is_named_again(self, account: Account, tmp_path: Path) -> None:
+        """A file that the account holds needs no second upload: another comment shows the same bytes."""
+        if not account.connector.capabilities.reuses_uploads:
+            pytest.skip("a file must be uploaded anew for each comment here")
+        ticket = await self.made(account)
+        upload = upload_of(tmp_path / "upload", "invoice.txt", b"the same bytes")
+        first = (await account.connector.comment(ticket.id, self.remark("first"), [upload])).comment
+        again = replace(upload, held_at=first.attachments[0].url)
+        second = (await account.connector.comment(ticket.id, self.remark("second"), [again])).comment
+        assert await self.digests(account, second) == [upload.sha256]
+
     async def upload(self, account: Account, folder: Path, files: list[tuple[str, bytes]]) -> Comment:
         """A comment with these files, as read back."""
         if not account.connector.capabilities.attachments:

@@ -190,6 +190,7 @@ class TicketContract(Suite):
 
     async def test_none_are_read_at_once(self, account: Account) -> None:
         """`get_many` of nothing is nothing, not everything."""
+        await self.made(account)
         assert not await account.connector.get_many([])
 
     # -- markers ------------------------------------------------------------------------------------------------

@@ -76,6 +76,8 @@ class TestOddMemory(TestMemory):
         "skew": 90.0,
         "page_size": 7,
         "short_rows": True,
+        "nameless": True,
+        "reuses_uploads": True,
         "comments_on_create": 0,
         "create_ignores": frozenset({"status"}),
         "subject_limit": 40,
