@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlmodel import Session, SQLModel, col
@@ -206,11 +206,11 @@ class Store:
             column = "gorgias_id" if side is Side.GORGIAS else "remote_id"
             if link is None:
                 other = "remote_id" if side is Side.GORGIAS else "gorgias_id"
-                ids = {column: ticket_id, other: source_id}
+                ids: dict[str, Any] = {column: ticket_id, other: source_id}
                 session.add(Link(workspace=lease.workspace, created_at=self._now(), **ids))
                 return True
             if getattr(link, column) is not None:
-                return getattr(link, column) == ticket_id
+                return bool(getattr(link, column) == ticket_id)
             setattr(link, column, ticket_id)
             return True
 
@@ -414,57 +414,55 @@ class Store:
         """Record writes that are about to be sent, and the link they are about if it is new."""
 
         def work(session: Session) -> tuple[Link, list[Intent]]:
-            if link.id is None:
-                session.add(link)
+            stored = Link(**link.model_dump())
+            if stored.id is None:
+                session.add(stored)
                 session.flush()
-            for intent in intents:
-                intent.link_id = link.id or 0
-                session.add(intent)
+            rows = [Intent(**{**intent.model_dump(), "link_id": stored.id}) for intent in intents]
+            session.add_all(rows)
             session.flush()
-            return link, list(intents)
+            return stored, rows
 
         return await self._run(work, lease)
 
     async def settle(self, lease: Lease, settlement: Settlement) -> None:
-        """Record what a write, or a look that found nothing to write, did."""
-        await self._run(lambda session: self._settle(session, settlement), lease)
+        """Record what a write, or a look that found nothing to write, did; new children get their ids."""
+        ids = await self._run(lambda session: self._settle(session, settlement), lease)
+        for child, child_id in zip(settlement.children, ids, strict=True):
+            child.id = child_id
 
-    def _settle(self, session: Session, done: Settlement) -> None:
-        link = done.link
-        if link is not None and link.id is None:
-            session.add(link)
-            session.flush()
-        elif link is not None:
-            values = {"gorgias_id": link.gorgias_id, "remote_id": link.remote_id, "state": link.state}
-            session.execute(update(Link).where(col(Link.id) == link.id).values(**values))
-        link_id = link.id if link is not None else None
-        rows: list[Any] = [*done.snapshots, *done.children, *done.parked, *done.conflicts, *done.audit]
-        for row in rows:
-            row.link_id = link_id or row.link_id
-        self._upsert(session, Snapshot, [row.model_dump() for row in done.snapshots], ("link_id", "side"))
-        for child in done.children:
-            self._save_child(session, child)
-        parked = [row.model_dump(exclude={"id"}) for row in done.parked]
+    def _settle(self, session: Session, done: Settlement) -> list[int]:
+        # Rows are copied, not added: a group of transactions that fails is run again, one by one.
+        if done.link is not None:
+            values = done.link.model_dump(include={"gorgias_id", "remote_id", "state"})
+            session.execute(update(Link).where(col(Link.id) == done.link.id).values(**values))
+        mine = {"link_id": done.link.id} if done.link is not None else {}
+        self._upsert(session, Snapshot, [row.model_dump() | mine for row in done.snapshots], ("link_id", "side"))
+        ids = [self._save_child(session, child.model_dump() | mine) for child in done.children]
+        parked = [row.model_dump(exclude={"id"}) | mine for row in done.parked]
         self._upsert(session, Parked, parked, ("link_id", "what"))
         if done.unparked:
-            session.execute(delete(Parked).where(col(Parked.link_id) == link_id, col(Parked.what).in_(done.unparked)))
+            gone = (col(Parked.link_id) == mine.get("link_id"), col(Parked.what).in_(done.unparked))
+            session.execute(delete(Parked).where(*gone))
         tombstones = [row.model_dump() for row in done.tombstones]
         self._upsert(session, Tombstone, tombstones, ("workspace", "side", "ticket_id"))
         files = [row.model_dump(exclude={"id"}) for row in done.files]
         self._upsert(session, File, files, ("workspace", "side", "sha256", "file_name"))
-        session.add_all([*done.conflicts, *done.audit])
+        for table, rows in ((Conflict, done.conflicts), (Audit, done.audit)):
+            if rows:
+                session.execute(insert(table), [row.model_dump(exclude={"id"}) | mine for row in rows])
         if done.done:
             session.execute(delete(Intent).where(col(Intent.id).in_([intent.id for intent in done.done])))
-        for row in done.clean:
-            session.execute(delete(Dirty).where(col(Dirty.id) == row.id, col(Dirty.seq) == row.seq))
+        for dirty in done.clean:
+            session.execute(delete(Dirty).where(col(Dirty.id) == dirty.id, col(Dirty.seq) == dirty.seq))
+        return ids
 
-    def _save_child(self, session: Session, child: Child) -> None:
-        if child.id is None:
-            session.add(child)
-            session.flush()
-        else:
-            values = child.model_dump(exclude={"id"})
-            session.execute(update(Child).where(col(Child.id) == child.id).values(**values))
+    def _save_child(self, session: Session, values: dict[str, Any]) -> int:
+        child_id = values.pop("id")
+        if child_id is None:
+            return int(session.execute(insert(Child).values(**values).returning(col(Child.id))).scalar_one())
+        session.execute(update(Child).where(col(Child.id) == child_id).values(**values))
+        return int(child_id)
 
     async def postpone(self, lease: Lease, dirty: Sequence[Dirty], until: datetime, error: str) -> None:
         """Look at these tickets again later, and say why they wait."""

@@ -74,8 +74,10 @@ class Job:
         """Bring the two tickets into step, as far as that can be done now."""
         if self.unit.link is not None and self.unit.link.state != "linked":
             return await self._clean()
+        if self.now and not self._wanted():
+            return await self._clean()
         await self._read()
-        if not await self._wanted():
+        if not self._wanted():
             return await self._clean()
         await self._unpark()
         await self._recover()
@@ -117,7 +119,7 @@ class Job:
 
     # -- is it ours? ---------------------------------------------------------------------------------------------
 
-    async def _wanted(self) -> bool:
+    def _wanted(self) -> bool:
         if self.unit.link is not None:
             return True
         side = next(iter(self.now))
@@ -269,7 +271,7 @@ class Job:
             ]
             copy = replace(copy, comments=tuple(c.comment for c in carried))
             uploads = {c.comment.id: c.uploads for c in carried}
-            await self._begin([intent])
+            (intent,) = await self._begin([intent])
             try:
                 made = await self.bench.accounts[target].create(copy, marker, uploads)
             except (Refused, Forbidden) as error:
@@ -315,13 +317,12 @@ class Job:
             mine, theirs = names if source is G else names[::-1]
             if mine not in shown:
                 continue
-            value = self.bench.translation.across(source, names, shown[mine])
-            known = not isinstance(value, Unmapped)
-            if known and value is not None:
+            said = self.bench.translation.across(source, names, shown[mine])
+            known = not isinstance(said, Unmapped)
+            value: Value = None if isinstance(said, Unmapped) else said
+            if value is not None:
                 fields[theirs] = value
-            writes.append(
-                {"name": theirs, "value": value if known else None, "source": mine, "seen": shown[mine], "known": known}
-            )
+            writes.append({"name": theirs, "value": value, "source": mine, "seen": shown[mine], "known": known})
         return fields, writes
 
     async def _settle_create(

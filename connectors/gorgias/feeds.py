@@ -1,0 +1,132 @@
+"""The two change feeds of an account: events, and tickets by their last update; the second repairs the first.
+
+An event says only that something happened to a ticket. Events that merely repeat what the second feed shows anyway (a
+ticket is new, its status, subject or tags changed: recorded to move `updated_datetime`) are not asked for.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from connectors.gorgias.client import Client
+from connectors.gorgias.mapping import iso, moment
+from syncd.connector import Change, Page
+from syncd.model import Ticket
+
+#: What `updated_datetime` does not show, or was not recorded to show.
+EVENT_TYPES = (
+    "ticket-deleted",
+    "ticket-merged",
+    "ticket-split",
+    "ticket-assigned",
+    "ticket-unassigned",
+    "ticket-team-assigned",
+    "ticket-team-unassigned",
+    "ticket-customer-updated",
+    "ticket-snoozed",
+    "ticket-self-unsnoozed",
+    "ticket-trashed",
+    "ticket-untrashed",
+    "ticket-marked-spam",
+    "ticket-unmarked-spam",
+    "ticket-message-created",
+    "ticket-message-updated",
+    "ticket-message-deleted",
+    "ticket-message-failed",
+)
+#: These change what a full read shows and the short form does not.
+DEEP = frozenset(
+    {"ticket-deleted", "ticket-merged", "ticket-split", "ticket-message-updated", "ticket-message-deleted"}
+)
+#: Between two readings of the whole overlap, a short one is enough: events become visible within moments.
+SHORT_OVERLAP = 10.0
+FULL_EVERY = 60.0
+
+
+class Feeds:
+    """Reads the feeds of one account from stored cursors."""
+
+    def __init__(self, client: Client, overlap: float) -> None:
+        self._client = client
+        self._overlap = overlap
+        self._full_at: dict[str, float] = {}
+
+    def _since(self, stream: str, mark: datetime) -> datetime:
+        now = time.monotonic()
+        full = now - self._full_at.get(stream, -FULL_EVERY) >= FULL_EVERY
+        if full:
+            self._full_at[stream] = now
+        return mark - timedelta(seconds=self._overlap if full else min(SHORT_OVERLAP, self._overlap))
+
+    async def events(self, cursor: str | None) -> AsyncIterator[Page]:
+        """Events since the cursor, oldest first; without a cursor, only where to begin."""
+        if cursor is None:
+            yield Page((), await self._newest_event())
+            return
+        mark = moment(cursor) or datetime.now(UTC)
+        params = {
+            "types": list(EVENT_TYPES),
+            "created_datetime[gte]": iso(self._since("events", mark)),
+            "order_by": "created_datetime:asc",
+        }
+        async for rows in self._client.pages("list_all_gorgias_events", params):
+            times = [moment(row["created_datetime"]) or mark for row in rows]
+            mark = max([mark, *times])
+            yield Page(_changes(rows), iso(mark))
+
+    async def _newest_event(self) -> str:
+        newest = {"limit": 1, "order_by": "created_datetime:desc"}
+        answer = await self._client.call("list_all_gorgias_events", newest)
+        rows = answer.get("data") or []
+        if rows:
+            return str(rows[0]["created_datetime"])
+        return iso(datetime.now(UTC) + timedelta(seconds=self._client.transport.skew) - timedelta(minutes=5))
+
+    async def tickets(
+        self,
+        stream: str,
+        operation: str,
+        params: Mapping[str, Any],
+        cursor: str | None,
+        reader: Callable[[bool], Awaitable[Callable[[Any], Ticket]]],
+    ) -> AsyncIterator[Page]:
+        """Rows by `updated_datetime`, newest first, down to the cursor; it moves with the last page only.
+
+        `reader` gives what turns a row into a ticket, told whether there is news.
+        """
+        mark = moment(cursor)
+        since = self._since(stream, mark) if mark else None
+        newest, pending = mark, None
+        async for rows in self._client.pages(operation, {**params, "order_by": "updated_datetime:desc"}):
+            if pending is not None:
+                yield pending
+            times = [when for row in rows if (when := moment(row["updated_datetime"]))]
+            read = await reader(mark is None or any(when > mark for when in times))
+            fresh = [row for row in rows if since is None or (moment(row["updated_datetime"]) or since) >= since]
+            newest = max([*times, *([newest] if newest else [])], default=None)
+            pending = Page(tuple(_row_change(read(row)) for row in fresh), cursor or "")
+            if len(fresh) < len(rows):
+                break
+        if pending is not None:
+            yield Page(pending.changes, iso(newest) if newest else cursor or "")
+
+
+def _row_change(row: Ticket) -> Change:
+    return Change(row.id, row.updated_at, "changed", row=row)
+
+
+def _changes(rows: list[dict[str, Any]]) -> tuple[Change, ...]:
+    """Events of a page as changes; a message's event names no ticket, but those of one request share a context."""
+    tickets = {
+        row["context"]: str(row["object_id"]) for row in rows if row["object_type"] == "Ticket" and row.get("context")
+    }
+    return tuple(_change(row, tickets) for row in rows if row["object_type"] in {"Ticket", "TicketMessage"})
+
+
+def _change(row: dict[str, Any], tickets: Mapping[str, str]) -> Change:
+    when, kind, event = moment(row["created_datetime"]), row["type"], str(row["id"])
+    if row["object_type"] == "Ticket":
+        return Change(str(row["object_id"]), when, kind, kind in DEEP, event)
+    ticket_id = tickets.get(row.get("context") or "", "")
+    return Change(ticket_id, when, kind, kind in DEEP, event, comment=str(row["object_id"]))

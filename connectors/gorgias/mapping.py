@@ -1,0 +1,164 @@
+"""Gorgias's objects to and from the unified model. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from syncd import text
+from syncd.connector import Upload
+from syncd.model import Attachment, Body, Comment, Field, Person, Ticket, User, Value, utc
+
+Doc = Mapping[str, Any]
+
+NOTE = "internal-note"
+SUBJECT_LIMIT = 998  # characters (reference: ticket.subject)
+TAG_LIMIT = 256
+FIELD_TYPES = {"text": "string", "number": "number", "boolean": "boolean"}
+#: Events that name the field they changed; priority and custom fields have none of their own.
+FIELD_EVENTS = {
+    "ticket-closed": "status",
+    "ticket-reopened": "status",
+    "ticket-trashed": "status",
+    "ticket-untrashed": "status",
+    "ticket-assigned": "assignee",
+    "ticket-unassigned": "assignee",
+    "ticket-team-assigned": "team",
+    "ticket-team-unassigned": "team",
+    "ticket-subject-updated": "subject",
+}
+
+
+def moment(value: str | None) -> datetime | None:
+    """A timestamp; some rows use a blank for the T or leave the offset out, which means UTC."""
+    return utc(datetime.fromisoformat(value)) if value else None
+
+
+def ticket(doc: Doc, fields: Mapping[int, Field] | None) -> Ticket:
+    """A ticket from a full object or a list row, which has no `messages`.
+
+    A trashed ticket reads as closed: trash is reversible, and so is the status.
+    """
+    trashed = bool(doc.get("trashed_datetime"))
+    messages = doc.get("messages")
+    customer = doc.get("customer")
+    return Ticket(
+        id=str(doc["id"]),
+        subject=doc.get("subject") or "",
+        status="closed" if trashed else doc.get("status"),
+        priority=doc.get("priority"),
+        assignee=_id(doc.get("assignee_user")),
+        team=(doc.get("assignee_team") or {}).get("name"),
+        tags=frozenset(tag["name"] for tag in doc.get("tags") or ()),
+        fields=_fields(doc.get("custom_fields"), fields),
+        contact=person(customer, agent=False),
+        comments=None if messages is None else tuple(comment(message) for message in _in_order(messages)),
+        comment_count=doc.get("messages_count") if messages is None else len(_in_order(messages)),
+        created_at=moment(doc.get("created_datetime")),
+        updated_at=moment(doc.get("updated_datetime")),
+        marker=doc.get("external_id"),
+        url=doc.get("uri"),
+        hidden=bool(doc.get("spam")),
+        trashed=trashed,
+    )
+
+
+def _in_order(messages: list[Doc]) -> list[Doc]:
+    alive = [message for message in messages if not message.get("deleted_datetime")]
+    return sorted(alive, key=lambda message: (message.get("created_datetime") or "", message["id"]))
+
+
+def _id(doc: Doc | None) -> str | None:
+    return None if not doc or doc.get("id") is None else str(doc["id"])
+
+
+def _fields(shown: Mapping[str, Doc] | None, known: Mapping[int, Field] | None) -> Mapping[str, Value] | None:
+    """Every active field by its label: one without a value is absent from the map, and reads as None."""
+    if shown is None or known is None:
+        return None
+    return {field.name: (shown.get(str(number)) or {}).get("value") for number, field in known.items()}
+
+
+def field(doc: Doc) -> Field:
+    """A custom field's definition; a dropdown's choices are its options, levels joined by `::`."""
+    definition = doc.get("definition") or {}
+    settings = definition.get("input_settings") or {}
+    options = tuple(str(choice) for choice in settings.get("choices") or () if not isinstance(choice, bool))
+    kind = "enum" if options else FIELD_TYPES.get(definition.get("data_type", ""), "string")
+    return Field(str(doc["id"]), doc["label"], kind, options, bool(doc.get("required")))  # type: ignore[arg-type]
+
+
+def user(doc: Doc) -> User:
+    """An agent."""
+    return User(str(doc["id"]), doc.get("name") or "", doc.get("email"), bool(doc.get("active", True)))
+
+
+def person(doc: Doc | None, *, agent: bool) -> Person | None:
+    """The sender of a message, or the customer of a ticket."""
+    if not doc or doc.get("id") is None:
+        return None
+    return Person(str(doc["id"]), doc.get("name") or "", doc.get("email"), "user" if agent else "contact")
+
+
+def comment(doc: Doc) -> Comment:
+    """A message; `external_id` holds our marker, and a line that names another author is not part of the text."""
+    body, _ = text.unsign(doc.get("body_text") or doc.get("stripped_text") or "")
+    html = doc.get("body_html")
+    if html:
+        html = text.sanitise(text.unsign_html(html)[0])
+    elif not body and doc.get("stripped_html"):
+        html = text.sanitise(doc["stripped_html"])
+    return Comment(
+        id=str(doc["id"]),
+        body=Body(body or (text.html_to_text(html) if html else ""), html or None),
+        author=_author(doc),
+        private=not doc.get("public", True) or doc.get("channel") == NOTE,
+        created_at=moment(doc.get("created_datetime")),
+        attachments=tuple(
+            attachment(str(doc["id"]), place, file) for place, file in enumerate(doc.get("attachments") or ())
+        ),
+        marker=doc.get("external_id"),
+        channel=doc.get("channel"),
+    )
+
+
+def _author(doc: Doc) -> Person | None:
+    if doc.get("via") == "rule" or doc.get("rule_id"):
+        return Person("rule", "Rule", None, "system")
+    return person(doc.get("sender"), agent=bool(doc.get("from_agent")))
+
+
+def attachment(message_id: str, place: int, doc: Doc) -> Attachment:
+    """A message's file; it has no id of its own, so its place in the message names it."""
+    size = doc.get("size")
+    return Attachment(
+        id=f"{message_id}.{place}",
+        file_name=doc.get("name") or "file",
+        content_type=doc.get("content_type") or "application/octet-stream",
+        size=int(size) if size is not None else None,
+        url=doc.get("url"),
+    )
+
+
+def body_of(said: Comment, signed: bool) -> dict[str, str]:
+    """`body_text` and `body_html` of a message, with a line that names the author where they cannot be the sender."""
+    plain = text.plain(said.body.text)
+    html = text.sanitise(said.body.html) if said.body.html else text.text_to_html(plain)
+    if signed and said.marker and said.created_at:
+        who, ref = _name(said.author), f"{said.channel or 'remote'}:{said.marker.rpartition(':')[2]}"
+        plain = text.sign(plain, who, said.created_at, ref)
+        html = text.sign_html(html, who, said.created_at, ref)
+    return {"body_text": plain, "body_html": html}
+
+
+def _name(author: Person | None) -> str:
+    return (author.name or author.email or "somebody") if author else "somebody"
+
+
+def file_of(file: Upload, stored: Doc) -> dict[str, Any]:
+    """What a message says about a file that was uploaded."""
+    return {"url": stored["url"], "name": file.file_name, "content_type": file.content_type, "size": file.size}
+
+
+def iso(when: datetime) -> str:
+    """A timestamp as the API writes it."""
+    return utc(when).isoformat()
