@@ -28,6 +28,8 @@ SHARED_FILE = "syncd.toml"
 #: The tables of the daemon, of which there is one, whichever file they stand in.
 DAEMON: dict[str, type[Table]] = {"store": StoreSettings, "http": HttpSettings, "log": LogSettings}
 OWN: dict[str, type[Table]] = {"workspace": WorkspaceTable, "sync": SyncSettings}
+#: What a connector that has such a key takes over from [sync], unless its own table says otherwise.
+INHERITED = ("allow_send", "overlap")
 WORKSPACE_TABLES = ("workspace", *DAEMON, "gorgias", "remote", "sync")
 
 T = TypeVar("T", bound=Table)
@@ -109,9 +111,9 @@ class _Loader:
         self.gather(file, tables)
         about = self.problems.model("workspace", WorkspaceTable, tables.get("workspace"), file)
         sync = self.problems.model("sync", SyncSettings, tables.get("sync", {}), file)
-        gorgias = self.account("gorgias", "gorgias", tables.get("gorgias"), file)
+        gorgias = self.account("gorgias", "gorgias", tables.get("gorgias"), sync, file)
         product, rest = self.product(tables.get("remote"), file)
-        remote = self.account("remote", product, rest, file) if product else None
+        remote = self.account("remote", product, rest, sync, file) if product else None
         if about is None or sync is None or gorgias is None or remote is None or product is None:
             return None
         return Workspace(
@@ -179,7 +181,7 @@ class _Loader:
         )
         return None, rest
 
-    def account(self, table: str, connector: str, values: Any, file: Path) -> Any:
+    def account(self, table: str, connector: str, values: Any, sync: SyncSettings | None, file: Path) -> Any:
         """The table of an account as its connector's own Config, or None when it does not fit."""
         try:
             config = registry.connector_class(connector).Config
@@ -187,6 +189,8 @@ class _Loader:
             for problem in error.problems:
                 self.problems.add(file, table, "", problem)
             return None
+        if sync and isinstance(values, dict):
+            values = {key: getattr(sync, key) for key in INHERITED if key in config.model_fields} | values
         return self.problems.model(table, config, values, file)
 
 

@@ -1,11 +1,11 @@
 """Configuration files: what they become, and how each mistake in them is told."""
 
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-import tomli_w
 from pydantic import BaseModel, SecretStr
 
 from syncd import registry
@@ -27,6 +27,13 @@ def content(**changes: Any) -> dict[str, Any]:
     return {name: table for name, table in tables.items() if table is not None}
 
 
+def toml(value: Any) -> str:
+    """A value as TOML: what JSON writes, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
+
+
 Write = Callable[..., Path]
 
 
@@ -37,7 +44,8 @@ def write(tmp_path: Path) -> Write:
     def writing(name: str = "acme.toml", /, **changes: Any) -> Path:
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text(tomli_w.dumps(content(**changes)), encoding="utf-8")
+        lines = (f"{table} = {toml(value)}" for table, value in content(**changes).items())
+        file.write_text("\n".join(lines), encoding="utf-8")
         return file
 
     return writing
@@ -78,6 +86,17 @@ def test_name_tables_take_a_word_or_a_list(write: Write) -> None:
     settings = load([write(sync=sync)]).workspaces[0].sync
     assert settings.status == {"open": ("New", "Feedback"), "closed": ("Closed",)}
     assert settings.fields == {"Order number": "Order"}
+
+
+def test_an_account_takes_over_what_it_shares_with_sync(write: Write) -> None:
+    """Whether anything may be mailed is said once, under [sync]; an account's own table can still say otherwise."""
+    for sync, own, expected in (
+        ({}, {}, (False, 120.0)),
+        ({"allow_send": True, "overlap": "5m"}, {}, (True, 300.0)),
+        ({"allow_send": True}, {"allow_send": False, "overlap": 60}, (False, 60.0)),
+    ):
+        account: Any = load([write(sync=sync, gorgias=content()["gorgias"] | own)]).workspaces[0].gorgias
+        assert (account.allow_send, account.overlap) == expected
 
 
 REMOTE = {"connector": "redmine", "url": "https://redmine.example", "api_key": "a-redmine-key", "project": "p"}
