@@ -234,10 +234,7 @@ class Desk:
         why: str = "edited",
     ) -> None:
         """Store fields and tags, all or none of them. Raises Refused for a value the desk does not know."""
-        ticket = self.read(ticket_id)
-        cleaned = {name: self.clean(name, value) for name, value in fields.items()}
-        for name, value in cleaned.items():
-            self._demand(name, value)
+        ticket, cleaned = self.read(ticket_id), self.checked(fields)
         custom = {name.removeprefix(CUSTOM): value for name, value in cleaned.items() if name.startswith(CUSTOM)}
         news: dict[str, Any] = {name: value for name, value in cleaned.items() if not name.startswith(CUSTOM)}
         if custom:
@@ -248,6 +245,13 @@ class Desk:
         changed += ["tags"] if news["tags"] != ticket.tags else []
         if changed or why == "created":
             self._touch(ticket_id, "fields" if [*cleaned] == [*custom] else why, by_person, changed, **news)
+
+    def checked(self, fields: Mapping[str, Value]) -> dict[str, Value]:
+        """The fields as they would be stored. Raises Refused for a value the desk does not know."""
+        cleaned = {name: self.clean(name, value) for name, value in fields.items()}
+        for name, value in cleaned.items():
+            self._demand(name, value)
+        return cleaned
 
     def append(self, ticket_id: str, comment: Comment, *, by_person: bool = False) -> Comment:
         """Store a comment at the end of the conversation and return it as stored."""

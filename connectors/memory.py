@@ -180,12 +180,9 @@ class MemoryConnector(Connector):
         fields = {name: value for name, value in given(ticket).items() if name not in desk.create_ignores}
         self._refuse_private(*comments)
         async with self._call("create"):
+            desk.checked(fields)  # a ticket with a value that is refused is not made at all
             ticket_id = desk.open(ticket, marker)
-            try:
-                desk.write(ticket_id, fields, ticket.tags)
-            except Refused:
-                desk.delete(ticket_id, by_person=False)
-                raise
+            desk.write(ticket_id, fields, ticket.tags)
             for comment in comments:
                 self._append(ticket_id, comment, contents[comment.id])
             return desk.read(ticket_id)

@@ -34,6 +34,10 @@ class People:
         """Add a comment and return its id."""
         raise NotImplementedError("people cannot comment here")
 
+    async def see(self, ticket_id: str, comment_id: str) -> str:
+        """All that a person sees of a comment: who wrote it, and what."""
+        raise NotImplementedError("people cannot look at a comment here")
+
     async def edit_comment(self, ticket_id: str, comment_id: str, text: str) -> None:
         """Rewrite a comment."""
         raise NotImplementedError("people cannot edit a comment here")
@@ -99,7 +103,7 @@ class Suite:
     def remark(self, text: str, comment_id: str = "source-2", *, private: bool = False) -> Comment:
         """A comment as the other side would hand it over."""
         author = Person("7", "Carla Customer", "carla@customer.example")
-        return Comment(comment_id, Body(text), author, private, marker=self.marker())
+        return Comment(comment_id, Body(text), author, private, datetime.now(UTC), marker=self.marker())
 
     async def look(self, connector: Connector, cursors: dict[str, str]) -> list[Change]:
         """Every change since `cursors`, which move on."""
