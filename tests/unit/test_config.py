@@ -11,6 +11,7 @@ from pydantic import BaseModel, SecretStr
 from syncd import registry
 from syncd.config import DAEMON, OWN, load
 from syncd.errors import ConfigError
+from syncd.problems import Problems
 from syncd.settings import Settings, address, is_loopback, seconds, size
 
 SECRET = "pl4nted-s3cret"
@@ -387,6 +388,45 @@ def test_addresses(listen: str, host: str, port: int, loopback: bool) -> None:
     """Host and port, and whether only this machine can come in."""
     assert address(listen) == (host, port)
     assert is_loopback(host) is loopback
+
+
+class Proxy(BaseModel, extra="forbid"):
+    """A table inside a stranger's table."""
+
+    host: str
+    port: int = 80
+
+
+class Desk(BaseModel, extra="forbid"):
+    """A stranger's table: an inner one, a list of them, and a choice."""
+
+    proxy: Proxy | None = None
+    more: list[Proxy] = []
+    named: dict[str, str | list[str]] = {}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (
+            {"proxy": {"hots": "x"}},
+            ["[remote.proxy] host: is required", '[remote.proxy] hots: unknown key (did you mean "host"?)'],
+        ),
+        (
+            {"more": [{"host": "x"}, {"host": "y", "prt": 1}]},
+            ['[remote.more.1] prt: unknown key (did you mean "port"?)'],
+        ),
+        (
+            {"named": {"a": ["x", 1]}},
+            ["[remote.named] a: input should be a valid string", "[remote.named] a[1]: input should be a valid string"],
+        ),
+    ],
+)
+def test_a_mistake_in_an_inner_table(values: dict[str, Any], expected: list[str]) -> None:
+    """The place is told as it stands in the file, whatever the model's unions call their branches."""
+    found = Problems({})
+    assert found.model("remote", Desk, values, Path("a.toml")) is None
+    assert found.found == [f"a.toml: {problem}" for problem in expected]
 
 
 def test_settings_can_be_made_without_a_file() -> None:
