@@ -79,7 +79,7 @@ def create(world: World, act: Act, kind: Kind, body: Doc) -> Row:
 
 def change(world: World, act: Act, kind: Kind, row: Row, body: Doc) -> None:
     """Change what differs."""
-    kind.check(world, {**row, **body})
+    kind.check(world, body)
     _must_be_free(world, kind, body, row["id"])
     values = _dated(kind.prepare(world, act, body, row))
     changes = {key: value for key, value in values.items() if value != row.get(key)}

@@ -1,6 +1,7 @@
 """Realistic tickets of an online shop: people, texts and habits from `seed.toml`, spread over the past weeks."""
 
 import random
+import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -229,9 +230,7 @@ class Conversation:
 def _plain(name: str) -> str:
     """A name as the first part of an e-mail address; empty for names in other scripts."""
     folded = "".join(_FOLDED.get(letter, letter) for letter in name.lower())
-    return "".join(
-        letter for letter in folded.replace(" ", ".") if letter.isascii() and (letter.isalnum() or letter == ".")
-    )
+    return re.sub(r"[^a-z0-9.]", "", folded.replace(" ", ".")).strip(".")
 
 
 _FOLDED = dict(zip("áàäçéèêëíñóöôúüïî", "aaaceeeeinooouuii", strict=True)) | {"ß": "ss"}

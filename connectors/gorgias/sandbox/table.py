@@ -7,13 +7,23 @@ from typing import Any
 #: A stored row. Keys whose value is None are left out, which keeps 100,000 tickets small; rendering puts them back.
 Row = dict[str, Any]
 Key = tuple[Any, int]
+#: Fields that sort as numbers, so that a missing one is 0 and not an empty text.
+NUMBERS = frozenset({"priority", "order", "usage"})
 PRIORITIES = {"low": 0, "normal": 1, "high": 2, "critical": 3}
 
 
 def sort_value(row: Row, fields: tuple[str, ...]) -> Any:
     """What a row sorts by; nothing sorts before everything."""
-    values = tuple(PRIORITIES.get(value, value) for value in (row.get(field, "") for field in fields))
-    return values[0] if len(values) == 1 else values
+    if len(fields) == 1:
+        return _sort_value(row, fields[0])
+    return tuple(_sort_value(row, field) for field in fields)
+
+
+def _sort_value(row: Row, field: str) -> Any:
+    value = row.get(field, 0 if field in NUMBERS else "")
+    if field == "priority":
+        return PRIORITIES.get(value, value)
+    return value["name"] if isinstance(value, dict) else value  # a user's role
 
 
 class Table:
