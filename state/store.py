@@ -5,9 +5,12 @@ workspace: a process that was paused and wakes up must not do harm.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import delete, func, insert, or_, select, update
@@ -134,6 +137,25 @@ class Store:
                 if changes
                 else statement.on_conflict_do_nothing()
             )
+
+    @asynccontextmanager
+    async def copied(self, workspace: str, path: Path) -> AsyncIterator["Store"]:
+        """A SQLite store at `path` with everything known of one workspace, to try things out on."""
+        async with Store(f"sqlite:///{path}", self._now) as copy:
+            for table in (Link, Snapshot, Child, File, Intent, Dirty, Watermark, SeenEvent, Tombstone, Parked):
+                rows = await self._run(partial(self._dump, table=table, workspace=workspace))
+                if rows:
+                    await copy._run(partial(_fill, table=table, rows=rows))
+            yield copy
+
+    def _dump(self, session: Session, table: type[SQLModel], workspace: str) -> list[dict[str, Any]]:
+        statement = select(table)
+        if table is Snapshot:
+            statement = statement.join(Link, col(Link.id) == col(Snapshot.link_id))
+            statement = statement.where(col(Link.workspace) == workspace)
+        else:
+            statement = statement.where(col(table.workspace) == workspace)  # type: ignore[attr-defined]
+        return [row.model_dump() for row in session.execute(statement).scalars()]
 
     # -- leases: one writer a workspace ---------------------------------------------------------------------------
 
@@ -491,6 +513,19 @@ class Store:
         statement = select(table).where(workspace_column == workspace).order_by(order).limit(limit)
         return await self._run(lambda session: list(session.execute(statement).scalars()))
 
+    async def tickets(self, workspace: str, links: Collection[int]) -> dict[int, str]:
+        """How people name the tickets of these links: the Gorgias id, else the remote's."""
+
+        def work(session: Session) -> dict[int, str]:
+            found: dict[int, str] = {}
+            for batch in _batches(set(links)):
+                where = (col(Link.workspace) == workspace, col(Link.id).in_(batch))
+                for row in session.execute(select(Link).where(*where)).scalars():
+                    found[row.id or 0] = row.gorgias_id or f"remote {row.remote_id}"
+            return found
+
+        return await self._run(work)
+
     async def counts(self, workspace: str) -> dict[str, int]:
         """How many links, dirty tickets, waiting tickets, open intents, parked writes and conflicts there are."""
         now = self._now()
@@ -516,6 +551,10 @@ class Store:
         """When the next waiting ticket wants to be looked at."""
         statement = select(func.min(col(Dirty.not_before))).where(col(Dirty.workspace) == workspace)
         return await self._run(lambda session: session.execute(statement).scalar())
+
+
+def _fill(session: Session, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
+    session.execute(insert(table), rows)
 
 
 def _id_column(side: Side) -> Any:
