@@ -230,13 +230,17 @@ class RedmineConnector(Connector):
         return Written(stored, ticket)
 
     async def _hidden(self, ticket_id: str, stored: Comment) -> Written:
-        """The note made private after all, else emptied. Raises Refused when it had to be emptied."""
-        await self.client.put_note(stored.id, {"private_notes": True})
-        ticket = await self.get(ticket_id)
-        again = next((item for item in ticket.comments or () if item.id == stored.id), None)
-        if again and again.private:
-            return Written(again, ticket)
-        await self.client.put_note(stored.id, {"notes": ""})
+        """The note made private after all. Raises Refused when it could only be emptied, or not even that."""
+        try:
+            await self.client.put_note(stored.id, {"private_notes": True})
+            ticket = await self.get(ticket_id)
+            again = next((item for item in ticket.comments or () if item.id == stored.id), stored)
+            if again.private:
+                return Written(again, ticket)
+            await self.client.put_note(stored.id, {"notes": ""})
+        except Forbidden as error:
+            hint = f"hide or delete the note by hand; {PRIVATE_HINT}"
+            raise Refused(f"issue {ticket_id}: note {stored.id} should be private and is public", hint=hint) from error
         raise Refused("Redmine stored a private note as public; it was removed again", hint=PRIVATE_HINT)
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:

@@ -99,11 +99,15 @@ def _number(value: Value, name: str) -> int | str:
 def differing(ticket: Ticket, changes: Changes, canonical: Callable[[str, Value], Value]) -> dict[str, Value]:
     """The wanted values that the ticket does not hold yet: a write that changes nothing bumps `updated_on`."""
     held = values(ticket)
+    wanted = changes.fields.items()
     return {
-        name: value
-        for name, value in changes.fields.items()
-        if name not in held or (held[name] or None) != (canonical(name, value) or None) or held[name] is False
+        name: value for name, value in wanted if name not in held or blank(held[name]) != blank(canonical(name, value))
     }
+
+
+def blank(value: Value) -> Value:
+    """Redmine reads an empty value back as null or as an empty text: both are none."""
+    return None if value == "" else value
 
 
 def merged_tags(value: Any, changes: Changes) -> Any:

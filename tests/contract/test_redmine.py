@@ -1,66 +1,19 @@
-"""The Redmine connector holds the contract against a Redmine at the wire, and walks around that one's traps."""
+"""The Redmine connector holds the contract against a Redmine at the wire."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from contextlib import AbstractAsyncContextManager
 
 import pytest
 import pytest_asyncio
-from aiohttp.test_utils import TestServer
 
 from connectors.redmine import RedmineConnector
-from connectors.redmine.config import RedmineConfig
 from syncd.connector import Connector
 from syncd.errors import Forbidden, Gone, TryLater
-from syncd.model import Person, Side
+from syncd.model import Side
 from syncd.testing import Account, ConnectorContract, WireContract
 from syncd.testing.wire import READS, Wire
-from tests.fakes.redmine import Redmine
-from tests.fakes.redmine_people import RedminePeople
-from tests.fakes.redmine_words import ADMIN
-
-MARKER = "syncd:contract:gorgias:4711"
-CUSTOMER = Person("9", "Carla Customer", "carla@customer.example")
-
-
-def config(url: str, **options: Any) -> RedmineConfig:
-    """A configuration for a server."""
-    return RedmineConfig(**{"url": url, "api_key": ADMIN, "project": "support", "tracker": "Support", **options})
-
-
-@dataclass
-class Shop:
-    """A fake server with its address, and connectors to it."""
-
-    redmine: Redmine
-    url: str
-
-    def people(self, key: str = ADMIN) -> RedminePeople:
-        return RedminePeople(self.url, key, self.move)
-
-    def move(self, seconds: float) -> None:
-        self.redmine.ahead += timedelta(seconds=seconds)
-
-    def connect(self, key: str = ADMIN, **options: Any) -> AbstractAsyncContextManager[RedmineConnector]:
-        return RedmineConnector.open(config(self.url, api_key=key, **options), Side.REMOTE, "contract")
-
-
-@asynccontextmanager
-async def served() -> AsyncIterator[Shop]:
-    """A fresh fake server."""
-    redmine = Redmine()
-    async with TestServer(redmine.app()) as server:
-        yield Shop(redmine, str(server.make_url("")).rstrip("/"))
-
-
-@pytest_asyncio.fixture
-async def shop() -> AsyncIterator[Shop]:
-    """A fresh fake server."""
-    async with served() as shop:
-        yield shop
+from tests.fakes.redmine_people import config, served
 
 
 class TestRedmine(ConnectorContract):

@@ -66,6 +66,7 @@ class Redmine:
         self.tokens: dict[str, int] = {}
         self.calls: Counter[str] = Counter()
         self.dropped: set[str] = set()
+        self.locked: set[str] = set()
         self.after: Callable[[web.Request], Awaitable[None]] | None = None
         self._ids = {kind: itertools.count(1) for kind in ("issue", "journal", "file")}
         self._last = datetime.min.replace(tzinfo=UTC)
@@ -129,7 +130,7 @@ class Redmine:
             raise Problem(401)
         login = request.headers.get("X-Redmine-Switch-User")
         if user and user["admin"] and login:
-            user = next((other for other in USERS if other["login"] == login), None)
+            user = next((other for other in USERS if other["login"] == login and login not in self.locked), None)
             if user is None:
                 raise Problem(412)
         return user

@@ -1,15 +1,23 @@
-"""People who work in Redmine beside syncd, over the same API."""
+"""A shop that works in Redmine: a fake server, people beside syncd over the same API, and connectors to it."""
 
-import dataclasses
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
+from aiohttp.test_utils import TestServer
 
+from connectors.redmine import RedmineConnector
+from connectors.redmine.config import RedmineConfig
+from syncd.model import Side
 from syncd.testing import People
+from tests.fakes.redmine import Redmine
+from tests.fakes.redmine_words import ADMIN
 
 
-@dataclasses.dataclass
+@dataclass
 class RedminePeople(People):
     """An administrator who uses the same API beside us."""
 
@@ -57,3 +65,39 @@ class RedminePeople(People):
             self.move(seconds)
         else:
             await super().wait(seconds)
+
+
+def config(url: str, **options: Any) -> RedmineConfig:
+    """A configuration for a server."""
+    return RedmineConfig(**{"url": url, "api_key": ADMIN, "project": "support", "tracker": "Support", **options})
+
+
+@dataclass
+class Shop:
+    """A fake server with its address, and connectors to it."""
+
+    redmine: Redmine
+    url: str
+
+    def calls(self) -> dict[str, int]:
+        """What was called since the last time this was asked."""
+        made = dict(self.redmine.calls)
+        self.redmine.calls.clear()
+        return made
+
+    def people(self, key: str = ADMIN) -> RedminePeople:
+        return RedminePeople(self.url, key, self.move)
+
+    def move(self, seconds: float) -> None:
+        self.redmine.ahead += timedelta(seconds=seconds)
+
+    def connect(self, key: str = ADMIN, **options: Any) -> AbstractAsyncContextManager[RedmineConnector]:
+        return RedmineConnector.open(config(self.url, api_key=key, **options), Side.REMOTE, "contract")
+
+
+@asynccontextmanager
+async def served() -> AsyncIterator[Shop]:
+    """A fresh fake server."""
+    redmine = Redmine()
+    async with TestServer(redmine.app()) as server:
+        yield Shop(redmine, str(server.make_url("")).rstrip("/"))
