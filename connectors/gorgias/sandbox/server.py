@@ -29,6 +29,8 @@ HANDLERS: Mapping[str, Callable[[World, Call], Any]] = {
 }
 #: Documented calls beside the 104 operations: bulk forms, the deprecated list of messages, the merge of customers.
 EXTRA = parse(orjson.loads(resources.files("connectors.gorgias.sandbox").joinpath("extra.json").read_bytes()))
+#: Less than this is no overflow: the clock counts microseconds of its own.
+STEP = 0.001
 #: Inferred: the one role whose name says that it only looks.
 READ_ONLY_ROLE = "observer-agent"
 FORBIDDEN = "You do not have enough permissions to perform this action."
@@ -83,7 +85,7 @@ class Bucket:
         """Count one request: what to show as used, and the seconds to wait, 0 when it fits."""
         self.level = max(0.0, self.level - max(0.0, now - self.at) * limit.leak)
         self.at = now
-        if self.level + 1 > limit.cap:
+        if self.level + 1 > limit.cap + STEP:
             return limit.cap, max(1, math.ceil((self.level + 1 - limit.cap) / limit.leak))
         self.level += 1
         return math.ceil(self.level), 0
