@@ -88,7 +88,7 @@ class Daemon:
     def _losses(self) -> list[asyncio.Event]:
         return [runner.lost for runner in self.runners.values()]
 
-    # -- workspaces -------------------------------------------------------------------------------------------------
+    # -- workspaces ----------------------------------------------------------------------------------------------
 
     async def _begin(self, workspace: Workspace) -> None:
         stack = AsyncExitStack()
@@ -150,7 +150,7 @@ class Daemon:
         self.settings = self.settings.model_copy(update={"workspaces": settings.workspaces})
         logger.info("configuration read again", changed=sorted(changed), workspaces=sorted(self.runners))
 
-    # -- what the web part asks -----------------------------------------------------------------------------------------
+    # -- what the web part asks ----------------------------------------------------------------------------------
 
     async def workspaces(self) -> Sequence[WorkspaceHealth]:
         """All workspaces, by name."""

@@ -17,6 +17,8 @@ import signal
 import socketserver
 import sys
 import sysconfig
+import threading
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -50,6 +52,10 @@ db.security.addPermissionToRole('Anonymous', p)
 OPEN_TO_ALL = """'issue', 'file', 'msg', 'keyword', 'priority', 'status':
     db.security.addPermissionToRole('Anonymous'"""
 NOT_QUITE = OPEN_TO_ALL.replace(" 'file', 'msg',", "")
+
+#: Where the page of an issue names a message: there it says so when customers do not see it.
+MESSAGE = 'i18n:translate="">msg<tal:x replace="msg/id" i18n:name="id" /> (view)</a>'
+INTERNAL = MESSAGE + '\n    <em tal:condition="msg/private">internal note</em>'
 
 PASSWORD = "demo-secret"  # noqa: S105 (a demo on loopback)
 AGENTS = {"alice": "Alice Agent", "bob": "Bob Builder", "carol": "Carol Carrier"}
@@ -87,11 +93,8 @@ def install(folder: Path) -> None:
     config = _config(folder, "http://127.0.0.1/")
     init.install(str(folder), str(template()))
     (folder / "detectors/nosyreaction.py").unlink()  # it mails the people of an issue
-    schema = folder / "schema.py"
-    text = schema.read_text(encoding="utf-8")
-    if OPEN_TO_ALL not in text:
-        raise RuntimeError("Roundup's classic template is not the one that this demo was made for")
-    schema.write_text(text.replace(OPEN_TO_ALL, NOT_QUITE) + PROPERTIES, encoding="utf-8")
+    _rewrite(folder / "schema.py", OPEN_TO_ALL, NOT_QUITE, PROPERTIES)
+    _rewrite(folder / "html/issue.item.html", MESSAGE, INTERNAL)
     config.save(str(folder / "config.ini"))
     secret = password.Password(PASSWORD, config=config)
     tracker = instance.open(str(folder))
@@ -102,6 +105,13 @@ def install(folder: Path) -> None:
         db.user.create(username=name, password=secret, realname=real, address=f"{name}@demo.example", roles="User")
     db.commit()
     db.close()
+
+
+def _rewrite(path: Path, old: str, new: str, more: str = "") -> None:
+    text = path.read_text(encoding="utf-8")
+    if old not in text:
+        raise RuntimeError(f"{path.name} of Roundup's classic template is not as this demo knows it")
+    path.write_text(text.replace(old, new) + more, encoding="utf-8")
 
 
 def _config(folder: Path, url: str) -> Any:
@@ -116,6 +126,7 @@ def _config(folder: Path, url: str) -> Any:
         "ADMIN_EMAIL": "admin@demo.example",
         "DATABASE": "db",
         "RDBMS_BACKEND": "sqlite",
+        "INDEXER": "native",  # unset, every call looks for two search engines that are not installed
         # Basic authentication checks the password on every call: 250,000 rounds would cost 0.1 s each.
         "PASSWORD_PBKDF2_DEFAULT_ROUNDS": 1000,
         "WEB_MIGRATE_PASSWORDS": False,
@@ -150,8 +161,8 @@ class _Handler(WSGIRequestHandler):
         """Log no request: stderr shows Roundup's own complaints only."""
 
 
-def serve(folder: Path, port: int) -> None:
-    """Serve the tracker until SIGTERM or SIGINT."""
+def serve(folder: Path, port: int, tied: bool = False) -> None:
+    """Serve the tracker until SIGTERM or SIGINT; when `tied`, also no longer than standard input is open."""
     from roundup.cgi.wsgi_handler import RequestDispatcher  # noqa: PLC0415 (an optional dependency)
 
     if not (folder / "config.ini").exists():
@@ -164,10 +175,18 @@ def serve(folder: Path, port: int) -> None:
     _become_nobody(folder)
     server.set_app(RequestDispatcher(str(folder)))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if tied:
+        threading.Thread(target=_end_with_input, daemon=True).start()
     ready = RoundupServer(url, "syncd", PASSWORD, "admin", tuple(AGENTS), os.getpid())
     print(json.dumps(asdict(ready)), flush=True)
     with contextlib.suppress(KeyboardInterrupt):
         server.serve_forever()
+
+
+def _end_with_input() -> None:
+    """End this process when whoever started it is gone, however that came about."""
+    sys.stdin.buffer.read()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _become_nobody(folder: Path) -> None:
@@ -197,9 +216,8 @@ async def roundup_server(folder: Path, port: int = 0, *, fresh: bool = False) ->
     """A tracker in a process of its own, ready to answer; stopped at the end. `fresh` empties `folder` first."""
     if fresh:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __spec__.name, str(folder), "--port", str(port), stdout=asyncio.subprocess.PIPE
-    )
+    command = (sys.executable, "-m", __spec__.name, str(folder), "--port", str(port), "--tied")
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE)
     try:
         assert process.stdout is not None  # noqa: S101 (it was asked for)
         line = await asyncio.wait_for(process.stdout.readline(), 60)
@@ -218,8 +236,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--tied", action="store_true", help="end when standard input does")
     arguments = parser.parse_args()
-    serve(arguments.folder.resolve(), arguments.port)
+    serve(arguments.folder.resolve(), arguments.port, arguments.tied)
 
 
 if __name__ == "__main__":

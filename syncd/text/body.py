@@ -29,6 +29,11 @@ class _Source:
     shown: Callable[[str], str]
     typed: Callable[[str], str]
 
+    def says(self, text: str, html: str) -> bool:
+        """Whether the text, shown, is that HTML, but for what this markup cannot tell apart."""
+        shown = self.shown(text)
+        return shown == html or self.typed(shown) == self.typed(html)
+
 
 _SOURCES = {
     "textile": _Source(textile_to_html, html_to_textile),
@@ -41,7 +46,9 @@ def is_rich(html: str, text: str | None = None) -> bool:
 
     With `text`, links whose address stands in that text do not count.
     """
-    soup = tree(html)
+    soup = tree(sanitise(html))
+    if soup is None:
+        return False
     return soup.find(_RICH) is not None or any(_hides_address(link, text or "") for link in soup.find_all("a"))
 
 
@@ -70,7 +77,7 @@ def write(body: Body, markup: Markup) -> str:
     html = sanitise(body.html)
     source = _SOURCES[markup]
     # A text that is the source of this very HTML came from such a product: it goes back as it was typed.
-    return text if source.shown(text) == html else _settled(html, source)
+    return text if source.says(text, html) else _settled(html, source)
 
 
 def same(a: Body, b: Body) -> bool:
@@ -96,7 +103,7 @@ def _settled(html: str, source: _Source) -> str:
     """The HTML in this markup such that showing it and typing it again changes nothing; else its plain words."""
     typed = source.typed(html)
     for _ in range(_PASSES):
-        if len(typed) > MAX_SIZE:  # shown as it is, never as markup
+        if len(typed) > MAX_SIZE:  # it will be shown as it is, never as markup
             return typed
         before, typed = typed, source.typed(source.shown(typed))
         if typed == before:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from html import escape
+from html import escape, unescape
 
 import nh3
 
@@ -13,6 +13,7 @@ _PASSES = 6
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _MARKUP = re.compile(r"<[^<>]*>")
+_INLINE = re.compile(r"</?(?:a|b|strong|i|em|u|ins|s|strike|del|sub|sup|code|kbd|samp)(?: [^<>]*)?>")
 _IMAGE = re.compile(r'<img((?: [a-z]+="[^"]*")*)>')
 _ATTRIBUTE = re.compile(r' ([a-z]+)="([^"]*)"')
 _PRE_NEWLINES = re.compile(r"(<pre>)\n+")
@@ -66,19 +67,24 @@ def sanitise(html: str) -> str:
     """The HTML with only what a ticket needs: no scripts, styles, handlers, forms, comments or tracking pixels."""
     html = _scrub(html)
     if nesting(html) > MAX_NESTING:
-        return text_to_html(_without_tags(html))
+        return text_to_html(words(html))
     # Parsing what a parser wrote is not always a fixpoint (misnested tables and links): go on until it is.
     for _ in range(_PASSES):
         before, html = html, _clean(html)
         if html == before:
             return html
-    return text_to_html(_without_tags(html))
+    return text_to_html(words(html))
 
 
 def text_to_html(text: str) -> str:
     """The plain text as HTML: paragraphs, line breaks, kept indentation, web addresses as links."""
     paragraphs = (f"<p>{_lines(part)}</p>" for part in _PARAGRAPHS.split(plain(text)) if part)
     return _clean("".join(paragraphs))
+
+
+def words(html: str) -> str:
+    """The HTML without its tags, by search and replace: for what is too large or too deep to be parsed."""
+    return plain(unescape(_MARKUP.sub("\n", _INLINE.sub("", html))).replace("\xa0", " "))
 
 
 def nesting(html: str) -> int:
@@ -99,10 +105,6 @@ def nesting(html: str) -> int:
 
 def _scrub(text: str) -> str:
     return _CONTROLS.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
-
-
-def _without_tags(html: str) -> str:
-    return _MARKUP.sub("\n", html)
 
 
 def _clean(html: str) -> str:

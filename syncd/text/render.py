@@ -12,11 +12,12 @@ from textile import Textile
 from syncd.text.clean import plain, sanitise, text_to_html
 
 #: Above this a text is a log, not prose: it is shown as it is. A Textile paragraph costs time by its square.
-MAX_SIZE = 200_000
+MAX_SIZE = 60_000
 MAX_PARAGRAPH = 4_000
 _MAX_QUOTES = 10
 
 _RULE = re.compile(r"-{3,}")
+_MARKED = re.compile(r"[-*_+@^~%?\"!|#:;=\[({]|\. ")
 _PARAGRAPHS = re.compile(r"\n{2,}")
 _CODE_IN_PRE = re.compile(r"\s*<code(?: class=\"[^\"]*\")?>(.*)</code>\s*", re.DOTALL)
 #: What the libraries raise on malformed input; each stands for "this is not markup".
@@ -42,7 +43,7 @@ def textile_to_html(text: str) -> str:
     source = plain(text)
     if len(source) > MAX_SIZE:
         return text_to_html(source)
-    return sanitise(_blocks(source, 0))
+    return sanitise(_Page().blocks(source))
 
 
 class _Redmine(Textile):  # type: ignore[misc] # the library has no types
@@ -52,16 +53,49 @@ class _Redmine(Textile):  # type: ignore[misc] # the library has no types
         super().__init__(restricted=True, html_type="html5")
         self.glyph_replacers: list[Any] = []
 
+    def paragraph(self, source: str) -> str:
+        """The HTML of one paragraph; what former ones left on the shelf would be searched again each time."""
+        for kept in (self.shelf, self.refCache, self.fn, self.urlrefs):
+            kept.clear()
+        self.refIndex = self.span_depth = 0
+        return str(self.parse(source))
+
     def fImage(self, match: re.Match[str]) -> str:  # noqa: N802 - the library's name
         """An image by its address; one by the name of an attachment stays as it was typed."""
         return str(super().fImage(match)) if match[3].startswith(("http://", "https://")) else match[0]
 
 
-def _blocks(source: str, quoted: int) -> str:
-    parts: list[str] = []
-    for is_code, part in _around_pre(source):
-        parts += [_code(part)] if is_code else _line_runs(part, quoted)
-    return "\n".join(parts)
+class _Page:
+    """One text being shown; its parser is made once, which costs more than a paragraph."""
+
+    def __init__(self) -> None:
+        self._parser = _Redmine()
+
+    def blocks(self, source: str, quoted: int = 0) -> str:
+        """The HTML of some lines, `quoted` so many times."""
+        parts: list[str] = []
+        for is_code, part in _around_pre(source):
+            parts += [_code(part)] if is_code else self._runs(part, quoted)
+        return "\n".join(parts)
+
+    def _runs(self, source: str, quoted: int) -> Iterator[str]:
+        for kind, lines in groupby(source.split("\n"), _kind):
+            run = list(lines)
+            if kind == "rule":
+                yield "<hr>"
+            elif kind == "quote" and quoted < _MAX_QUOTES:
+                inner = "\n".join(line[1:].removeprefix(" ") for line in run)
+                yield f"<blockquote>{self.blocks(inner, quoted + 1)}</blockquote>"
+            else:
+                yield from map(self._paragraph, filter(str.strip, _PARAGRAPHS.split("\n".join(run))))
+
+    def _paragraph(self, source: str) -> str:
+        if len(source) > MAX_PARAGRAPH or not _MARKED.search(source):
+            return text_to_html(source)
+        try:
+            return self._parser.paragraph(source.strip())
+        except _NOT_MARKUP:
+            return text_to_html(source)
 
 
 def _around_pre(source: str) -> Iterator[tuple[bool, str]]:
@@ -79,28 +113,7 @@ def _code(source: str) -> str:
     return f"<pre>{escape(body, quote=False)}</pre>"
 
 
-def _line_runs(source: str, quoted: int) -> Iterator[str]:
-    for kind, lines in groupby(source.split("\n"), _kind):
-        run = list(lines)
-        if kind == "rule":
-            yield "<hr>"
-        elif kind == "quote" and quoted < _MAX_QUOTES:
-            inner = "\n".join(line[1:].removeprefix(" ") for line in run)
-            yield f"<blockquote>{_blocks(inner, quoted + 1)}</blockquote>"
-        else:
-            yield from map(_paragraph, filter(str.strip, _PARAGRAPHS.split("\n".join(run))))
-
-
 def _kind(line: str) -> str:
     if line.startswith(">"):
         return "quote"
     return "rule" if _RULE.fullmatch(line) else "text"
-
-
-def _paragraph(source: str) -> str:
-    if len(source) > MAX_PARAGRAPH:
-        return text_to_html(source)
-    try:
-        return str(_Redmine().parse(source.strip()))
-    except _NOT_MARKUP:
-        return text_to_html(source)

@@ -12,8 +12,8 @@ _PARAGRAPH = re.compile(r"<(p|div)>(?P<line>[^<]{1,600})</\1>\s*")
 
 _NOT_IN_NAME = re.compile(r"[*^~|<>\[\]{}\"!#=`\\%?;·\s]+")
 #: Harmless inside a word (an address, a hyphenated name), a mark in Textile or Markdown at its edge.
-_EDGE = re.compile(r"(?<!\w)[-_+@]+|[-_+@]+(?!\w)")
-_BLOCK_MARK = re.compile(r"(?:(?:h[1-6]|p|bq|bc|pre|notextile|fn\d+|\d+)[.)]+:?\s+)+")
+_EDGE = re.compile(r"(?<!\w)[-_+@:]+|[-_+@:]+(?!\w)")
+_BLOCK_MARK = re.compile(r"^(?:(?:h[1-6]|p|bq|bc|pre|notextile|fn\d+|\d+)[.)]+:?(?:\s+|$))+")
 _MAX_WHO = 80
 
 
@@ -48,6 +48,5 @@ def _line(who: str, when: datetime, ref: str) -> str:
 
 def _name(who: str) -> str:
     """The name on one line, without what Textile or Markdown would read as markup."""
-    words = _EDGE.sub("", _NOT_IN_NAME.sub(" ", plain(who)))
-    words = _BLOCK_MARK.sub("", " ".join(words.split()), count=1) if _BLOCK_MARK.match(words.lstrip()) else words
-    return " ".join(words.split())[:_MAX_WHO].strip() or "unknown"
+    name = " ".join(_NOT_IN_NAME.sub(" ", plain(who)).split())[:_MAX_WHO]
+    return _BLOCK_MARK.sub("", " ".join(_EDGE.sub("", name).split())).strip() or "unknown"

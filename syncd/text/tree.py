@@ -7,11 +7,11 @@ from bs4 import BeautifulSoup
 from bs4.element import NavigableString, Tag
 from markdownify import MarkdownConverter
 
-from syncd.text.clean import nesting, plain, sanitise
+from syncd.text.clean import nesting, plain, sanitise, words
 
-#: markdownify walks the tree by recursion (three frames a level); beyond these sizes only the words are kept.
+#: Parsing takes a second per 200 kB and markdownify three frames per level; beyond that only the words are kept.
 MAX_DEPTH = 100
-MAX_SIZE = 1_000_000
+MAX_SIZE = 200_000
 
 BLANKS = " \t\r\n"
 _BLOCKS = ["section", "article", "header", "footer", "main", "aside", "figure", "figcaption", "address", "details"]
@@ -22,9 +22,11 @@ _THREE_NEWLINES = re.compile(r"\n{3,}")
 _NOT_IN_URL = re.compile(r"[\s<>\"()\[\]\\|`^{}]")
 
 
-def tree(html: str) -> BeautifulSoup:
-    """The sanitised HTML parsed, with layout tables and page sections turned into plain blocks."""
-    soup = BeautifulSoup(sanitise(html), "html.parser")
+def tree(clean: str) -> BeautifulSoup | None:
+    """The sanitised HTML parsed, layout tables and page sections turned into plain blocks; None if it is too much."""
+    if len(clean) > MAX_SIZE or nesting(clean) > MAX_DEPTH:
+        return None
+    soup = BeautifulSoup(clean, "html.parser")
     _flatten_layout(soup)
     for block in soup.find_all([*_BLOCKS, "summary"]):
         block.name = "div"
@@ -91,8 +93,8 @@ class Converter(MarkdownConverter):
         """The HTML in this converter's markup."""
         clean = sanitise(html)
         soup = tree(clean)
-        if len(clean) > MAX_SIZE or nesting(clean) > MAX_DEPTH:
-            return plain(soup.get_text("\n").replace("\xa0", " "))
+        if soup is None:
+            return words(clean)
         text = plain(str(cls().convert_soup(soup)).replace("\xa0", " "))
         return text if "<pre>" in clean else _THREE_NEWLINES.sub("\n\n", text)
 
