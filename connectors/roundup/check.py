@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from connectors.roundup.mapping import STAMP, moment
 from connectors.roundup.tracker import Tracker
@@ -23,11 +22,10 @@ PRIVATE = 'add the property, or set private_property to "" to have private comme
 async def findings(tracker: Tracker) -> Sequence[Finding]:
     """Everything that can be looked at without writing."""
     user = tracker.config.user
-    found = [await _try(tracker, "the tracker answers with its REST API", REST, "GET", "/data")]
-    if found[-1].ok:
-        path = f"/data/user/{quote(user, safe='')}"
-        found.append(await _try(tracker, f"the user {user}", USER, "GET", path))
-    if not found[-1].ok:
+    found = [
+        await _try(tracker, f"the REST API, as {user}", f"{REST}; {USER}", "GET", "/data/issue", query={"id": "0"})
+    ]
+    if not found[0].ok:
         return found
     rest = [*_properties(tracker), *_rights(tracker), _addresses(tracker), _zone(tracker)]
     return [*found, *await asyncio.gather(*rest)]

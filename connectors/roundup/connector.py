@@ -39,7 +39,7 @@ from syncd.text import sign, write
 
 #: A change is stamped before it is committed, and a tracker that sends mail does so in between.
 OVERLAP = timedelta(seconds=10)
-#: A feed that was not read for longer answers with ids alone: every full row costs the tracker a millisecond.
+#: A feed that was not read for longer answers with ids alone, so that a hundred thousand issues fit in one answer.
 RECENT = timedelta(days=1)
 #: How often a write is tried again on the newest version, when others keep changing the same issue.
 ATTEMPTS = 5
@@ -63,9 +63,10 @@ class RoundupConnector(Connector):
             private=config.private_property is not None,
             tags=config.tags_property is not None,
             team=False,
+            reuses_uploads=True,
             max_attachment=config.max_attachment,
-            # Editing or retiring a message moves no stamp at all, neither the message's nor the issue's.
-            invisible=frozenset({"comment-edit", "comment-delete"}),
+            # A new text of a message moves no stamp at all, a retired file none of the issue's.
+            invisible=frozenset({"comment-edit", "attachment-delete"}),
         )
 
     @classmethod
@@ -134,12 +135,12 @@ class RoundupConnector(Connector):
         messages = mapping.with_loose_files(messages, [file for file in loose if str(file["id"]) not in linked])
         files |= {str(file["id"]): file for file in others}
         people = await self.tracker.people_of(messages)
-        own = await self.tracker.id_of("user", self.config.user)
+        own = await self.tracker.own()
         comments = [self._comment(message, files, people, own) for message in messages]
         return tuple(sorted(comments, key=lambda one: (one.created_at or datetime.now(UTC), mapping.age(one.id))))
 
     def _comment(
-        self, row: Mapping[str, Any], files: Mapping[str, Any], people: Mapping[str, Person], own: str
+        self, row: Mapping[str, Any], files: Mapping[str, Any], people: Mapping[str, Person], own: str | None
     ) -> Comment:
         author = link_id(row.get("author") or row.get("creator")) or ""
         comment = mapping.comment_of(row, self.config, people.get(author), author == own)
@@ -166,18 +167,16 @@ class RoundupConnector(Connector):
 
     async def vocabulary(self) -> Vocabulary:
         """The tracker's words; it numbers its priorities from the most urgent one."""
-        statuses, priorities, users = await asyncio.gather(
-            self.tracker.rows("status", ("@sort", "order"), fields="name"),
-            self.tracker.rows("priority", ("@sort", "-order"), fields="name"),
-            self.tracker.users(),
-        )
+        statuses = await self.tracker.rows("status", ("@sort", "order"), fields="name")
+        priorities = await self.tracker.rows("priority", ("@sort", "-order"), fields="name")
+        users = await self.tracker.users()
         people = [self.tracker.people[str(user["id"])] for user in users if user.get("username") != "anonymous"]
         return Vocabulary(
             statuses=tuple(Status(row["name"], row["name"] in self.config.closed_statuses) for row in statuses),
             priorities=tuple(row["name"] for row in priorities),
             users=tuple(User(one.id, one.name, one.email) for one in people),
             fields=tuple(Field(name, name, kind) for name, kind in self.config.fields.items()),
-            own_user=await self.tracker.id_of("user", self.config.user),
+            own_user=await self.tracker.own(),
         )
 
     async def check(self) -> Sequence[Finding]:
@@ -211,7 +210,7 @@ class RoundupConnector(Connector):
         """Write all of it in one call, on condition that the fields are still as `ticket` has them."""
         values = await self._values(changes.fields)
         for _ in range(ATTEMPTS):
-            issue = await self.tracker.issue(ticket.id)
+            issue = await self.tracker.item("issue", ticket.id)
             current = await self._shown(issue)
             moved = sorted(mapping.moved(ticket, current) & changes.fields.keys())
             if moved:
@@ -244,12 +243,12 @@ class RoundupConnector(Connector):
     async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
         """Make the message, or take the one that was made before with this marker, and link it to the issue."""
         self._refuse_private(comment)
-        issue = await self.tracker.issue(ticket_id)
+        issue = await self.tracker.item("issue", ticket_id)
         message = await self._message(comment, uploads)
         for _ in range(ATTEMPTS):
             if message["id"] in ids(issue.get("messages")) or await self._patched(issue, linking(issue, message)):
                 return Written(await self._stored(message["id"]))
-            issue = await self.tracker.issue(ticket_id)
+            issue = await self.tracker.item("issue", ticket_id)
         raise VersionConflict(f"issue {ticket_id} keeps changing", status=412)
 
     async def _stored(self, message_id: str) -> Comment:
@@ -276,14 +275,15 @@ class RoundupConnector(Connector):
         return content | ({self.config.private_property: "true"} if private and self.config.private_property else {})
 
     async def _authored(self, comment: Comment) -> tuple[str, str]:
-        """The user to name as the author, and the text: signed when the real author is no user here."""
-        own = await self.tracker.id_of("user", self.config.user)
+        """The user to name as the author, and the text: signed when its author is no user here."""
+        own = await self.tracker.own() or ""
         text = write(comment.body, self.config.markup)
-        address = (comment.author.email or "").lower() if comment.author else ""
-        users = (one.id for one in self.tracker.people.values() if address and (one.email or "").lower() == address)
-        author = next(users, None)
-        if author or comment.author is None:
-            return author or own, text
+        # Agents alone: whoever writes to a helpdesk by mail may give any address as theirs.
+        address = comment.author.email if comment.author and comment.author.kind == "user" else None
+        if author := await self.tracker.user_with(address):
+            return author, text
+        if comment.author is None:
+            return own, text
         return own, sign(text, self.author(comment.author), comment.created_at or datetime.now(UTC), ref_of(comment))
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
@@ -302,7 +302,8 @@ class RoundupConnector(Connector):
         """Retire the issue, which hides it: the REST API cannot do more."""
         for _ in range(ATTEMPTS):
             try:
-                issue = await self.tracker.issue(ticket_id)
+                await self.tracker.issue(ticket_id)
+                issue = await self.tracker.item("issue", ticket_id)
                 done = await self._patched(issue, {"@op": "action", "@action_name": "retire"})
             except Gone:
                 return

@@ -1,5 +1,6 @@
 """Rows of Roundup's REST API to the unified model, and values to what its properties take. Pure."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -74,6 +75,12 @@ def attachment_of(row: Mapping[str, Any], base: str) -> Attachment:
     name = safe_file_name(row.get("name") or f"file{row['id']}")
     url = f"{base}/file{row['id']}/{quote(name)}"
     return Attachment(str(row["id"]), name, row.get("type") or "application/octet-stream", url=url)
+
+
+def file_at(url: str | None) -> str | None:
+    """The id of the file that an attachment's URL names."""
+    found = re.search(r"/file(\d+)/[^/]*$", url or "")
+    return found[1] if found else None
 
 
 def person_of(row: Mapping[str, Any]) -> Person:

@@ -9,7 +9,7 @@ import aiohttp
 import orjson
 
 from connectors.roundup.config import RoundupConfig
-from connectors.roundup.mapping import age, link_id, one_line, person_of
+from connectors.roundup.mapping import age, file_at, issue_fields, link_id, one_line, person_of
 from syncd.connector import Upload
 from syncd.errors import AccountError, Gone, OutcomeUnknown, Refused, TooLarge, TryLater, VersionConflict
 from syncd.http import Transport
@@ -22,6 +22,7 @@ CONCURRENT = 4
 CRASHED = "An error occurred. Please check the server log"
 RETIRED = "Requested item is retired"
 NOT_REST = "not an answer of Roundup's REST API"
+STRANGE = "an answer that Roundup does not give"
 
 
 class Tracker:
@@ -32,6 +33,7 @@ class Tracker:
         self.config = config
         self.people: dict[str, Person] = {}
         self._ids: dict[str, dict[str, str]] = {}
+        self._own: str | None = None
         self._places = asyncio.Semaphore(CONCURRENT)
 
     async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -77,17 +79,14 @@ class Tracker:
         attributes = data.get("attributes")
         if not isinstance(attributes, dict):
             raise TryLater(f"{self.transport.label} answered {kind}{item_id} without attributes", detail=NOT_REST)
-        return {**attributes, "id": str(data["id"]), "@etag": data.get("@etag")}
+        return {**attributes, "id": str(data.get("id") or item_id), "@etag": data.get("@etag")}
 
     async def issue(self, issue_id: str) -> dict[str, Any]:
-        """The issue with its ETag. By its id a retired one reads like any other; only a list leaves it out."""
-        if not issue_id.isdigit():
-            raise Gone(f"{issue_id!r} is not the id of an issue", status=404)
-        reading = self.item("issue", issue_id), self.rows("issue", ("id", issue_id), fields="id")
-        issue, listed = await asyncio.gather(*reading)
-        if not listed:
-            raise Gone(f"{self.transport.label}: issue {issue_id} is retired", status=404)
-        return issue
+        """The row of an issue. Asked for by its id alone a retired one reads like any other; a list leaves it out."""
+        found = await self.many("issue", [issue_id], issue_fields(self.config), verbose=2) if issue_id.isdigit() else []
+        if not found:
+            raise Gone(f"{self.transport.label} has no issue {issue_id}, or it is retired", status=404)
+        return found[0]
 
     async def make(self, kind: str, values: Mapping[str, Any]) -> str:
         """The id of a new item."""
@@ -99,7 +98,9 @@ class Tracker:
         await self.call("PATCH", path, json=values, headers={"If-Match": str(item["@etag"])})
 
     async def upload(self, upload: Upload) -> str:
-        """The id of a new file, not linked to anything."""
+        """The id of the file, which the tracker may hold already; a new one is not linked to anything."""
+        if held := file_at(upload.held_at):
+            return held
         limit = self.config.max_attachment
         if limit is not None and upload.size > limit:
             raise TooLarge(f"{upload.file_name} has {upload.size} bytes; max_attachment is {limit}", status=413)
@@ -116,24 +117,40 @@ class Tracker:
 
     # -- names --------------------------------------------------------------------------------------------------
 
+    async def own(self) -> str | None:
+        """The id of our user. Not asked for by its name in the path: what follows a dot there is taken for a format."""
+        if self._own is None:
+            rows = await self.rows("user", ("username:", self.config.user), fields="username")
+            self._own = next((str(row["id"]) for row in rows), None)
+        return self._own
+
     async def users(self) -> list[dict[str, Any]]:
         """Every user; their addresses only when we may see them."""
         users = await self.rows("user", fields="username,realname,address")
         self.people = {str(user["id"]): person_of(user) for user in users}
-        self._ids["user"] = {str(user.get("username")): str(user["id"]) for user in users}
         return users
 
     async def people_of(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Person]:
         """The users by id, at least those whom the rows name."""
-        named = {link_id(row.get(name)) for row in rows for name in ("author", "creator")}
-        if named - {None} - set(self.people):
+        named = {link_id(row.get(name)) for row in rows for name in ("author", "creator")} - {None}
+        if named - set(self.people):
             await self.users()
+        for user_id in filter(None, named - set(self.people)):  # a retired user is in no list
+            self.people[user_id] = Person(user_id, f"user{user_id}", kind="user")
         return self.people
 
+    async def user_with(self, address: str | None) -> str | None:
+        """The id of the user with this address, where we may see it."""
+        if not address:
+            return None
+        if not self.people:
+            await self.users()
+        return next((one.id for one in self.people.values() if (one.email or "").lower() == address.lower()), None)
+
     async def id_of(self, kind: str, name: str) -> str:
-        """The id of a status, a priority or a user by its name. Raises Refused."""
+        """The id of a status or a priority by its name. Raises Refused."""
         if name not in self._ids.get(kind, ()):
-            await (self.users() if kind == "user" else self._names(kind))
+            await self._names(kind)
         if name not in self._ids[kind]:
             known = ", ".join(self._ids[kind])
             raise Refused(f"this tracker has no {kind} {name!r}", hint=f"it has {known}", fields=[kind])
@@ -160,7 +177,7 @@ def translated(error: AccountError, method: str) -> NoReturn:
         # A tracker with its REST API switched off, or another server: no proof that an issue is gone.
         hint = "is the URL right, and is enable_rest = yes in the tracker's config.ini?"
         raise TryLater(str(error), status=error.status, detail=error.detail, hint=hint) from error
-    if isinstance(error, VersionConflict) and error.status == 409:
+    if isinstance(error, VersionConflict) and error.status == 409 and not error.detail.startswith((NOT_REST, STRANGE)):
         kind: type[AccountError] = Gone if RETIRED in error.detail else Refused
         raise kind(str(error), status=error.status, detail=error.detail) from error
     if isinstance(error, Refused) and CRASHED in error.detail:
@@ -170,7 +187,10 @@ def translated(error: AccountError, method: str) -> NoReturn:
 
 def explain(_status: int, body: bytes) -> str:
     """What the tracker says about a failure."""
+    shown = body[:200].decode("utf-8", "replace")
     try:
         return str(orjson.loads(body)["error"]["msg"])
-    except (orjson.JSONDecodeError, KeyError, TypeError, IndexError):
-        return f"{NOT_REST}: {body[:200].decode('utf-8', 'replace')}"
+    except orjson.JSONDecodeError:
+        return f"{NOT_REST}: {shown}"
+    except (KeyError, TypeError, IndexError):
+        return f"{STRANGE}: {shown}"
