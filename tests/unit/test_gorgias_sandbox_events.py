@@ -192,6 +192,17 @@ async def test_messages_reopen_and_notes_do_not(plain: Plain) -> None:
     assert (ticket["status"], ticket["closed_datetime"]) == ("open", None)
 
 
+async def test_a_snoozed_ticket_wakes(plain: Plain) -> None:
+    """The alarm logs its event by nobody, and the ticket is open again."""
+    ticket_id = plain.sandbox.create_ticket("Old", "Hello")
+    plain.sandbox.snooze(ticket_id, "2027-01-01T00:00:00+00:00")
+    watch = Watch(plain)
+    plain.sandbox.wake(ticket_id)
+    (row,) = await watch.rows()
+    assert (row["type"], row["user_id"]) == ("ticket-self-unsnoozed", None)
+    assert plain.sandbox.ticket(ticket_id)["snooze_datetime"] is None
+
+
 async def test_closing_twice_keeps_the_first_time(plain: Plain) -> None:
     """closed_datetime is that of the first close."""
     ticket_id = plain.sandbox.create_ticket("Old", "Hello")

@@ -115,6 +115,12 @@ class People(World):
         """Snooze until a moment, or with None wake."""
         self.update_ticket(ticket_id, {"snooze_datetime": until}, by=by)
 
+    def wake(self, ticket_id: int) -> None:
+        """A snoozed ticket's alarm goes off, by nobody (its event is documented, the rest inferred)."""
+        changes = {"snooze_datetime": None, "status": "open", "updated_datetime": self.stamp()}
+        self.tickets.change(self.tickets[ticket_id], changes)
+        self.log(Act(None), "ticket-self-unsnoozed", "Ticket", ticket_id)
+
     def add_tags(self, ticket_id: int, *names: str, by: Who = None) -> None:
         """Add tags, made where they are new."""
         act, ticket = Act(self.agent(by)), self.tickets[ticket_id]
