@@ -13,6 +13,24 @@ from connectors.gorgias.sandbox.table import Row, Table
 Doc = dict[str, Any]
 
 
+#: The kinds of which an account has few, and where their ids begin.
+SMALL = {
+    "teams": 11,
+    "views": 41,
+    "custom_fields": 319_001,
+    "integrations": 61,
+    "macros": 701,
+    "rules": 801,
+    "widgets": 851,
+    "surveys": 901,
+    "jobs": 951,
+    "settings": 21,
+    "voice_calls": 3001,
+    "recordings": 3501,
+    "voice_events": 3701,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class RateLimit:
     """A leaky bucket: `cap` requests fit at once, `leak` of them drain each second (documented: 40, and 2 a second)."""
@@ -112,21 +130,6 @@ class World:
         self.files = Table("files", 1, index=("path",))
         self.moved = Table("moved", 1, index=("old",))
         self.blobs: dict[str, bytes] = {}
-        small = {
-            "teams": 11,
-            "views": 41,
-            "custom_fields": 319_001,
-            "integrations": 61,
-            "macros": 701,
-            "rules": 801,
-            "widgets": 851,
-            "surveys": 901,
-            "jobs": 951,
-            "settings": 21,
-            "voice_calls": 3001,
-            "recordings": 3501,
-            "voice_events": 3701,
-        }
         kinds = (
             self.tickets,
             self.messages,
@@ -137,7 +140,7 @@ class World:
             self.files,
             self.moved,
         )
-        self.tables = {table.name: table for table in kinds} | {name: Table(name, at) for name, at in small.items()}
+        self.tables = {table.name: table for table in kinds} | {name: Table(name, at) for name, at in SMALL.items()}
         self.channel_ids = 7000
 
     def __getitem__(self, table: str) -> Table:
