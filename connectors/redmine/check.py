@@ -100,6 +100,8 @@ def _rights(account: Account, config: RedmineConfig) -> Iterator[Finding]:
     if config.impersonate:
         hint = "" if account.me.admin else "only an administrator's key can write in the name of others"
         yield Finding("may write in the name of others", account.me.admin, hint)
+    seen = "for everybody who sees the issue" if config.private_files else "left out (private_files)"
+    yield Finding(f"files of private notes are {seen}", ok=True)
     limit = config.max_attachment.human_readable()
     yield Finding(f"files up to {limit} (max_attachment; Redmine's own limit cannot be read)", ok=True)
 

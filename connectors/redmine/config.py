@@ -15,7 +15,8 @@ MAX_ATTACHMENT = ByteSize(5120 * 1024)
 class RedmineConfig(ConnectorConfig):
     """Where the issues are, and which of the project's custom fields hold what Redmine has no place for.
 
-    A custom field is given by its name, or by its number where its name cannot be looked up.
+    A custom field is given by its name, or by its number where its name cannot be looked up. `private_files` sends the
+    files of private notes, which Redmine shows to everybody who sees the issue.
     """
 
     url: str
@@ -29,6 +30,7 @@ class RedmineConfig(ConnectorConfig):
     contact_field: str | None = None
     text_format: Literal["textile", "markdown", "plain"] = "textile"
     impersonate: bool = False
+    private_files: bool = True
     max_attachment: ByteSize = Field(default=MAX_ATTACHMENT, gt=0)
 
     @field_validator("url")

@@ -210,6 +210,8 @@ class RedmineConnector(Connector):
     async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
         """Add the note, and make sure that it is there, with its files, and no more public than asked for."""
         reader = await self.reader()
+        if comment.private and not self.config.private_files:
+            comment, uploads = writing.without_files(comment, uploads), ()
         notes = self._source(comment)
         if not notes.strip() and (comment.private or not uploads):
             raise Refused("Redmine stores no empty note", fields=["notes"])

@@ -20,7 +20,6 @@ DETAILS = {
     "status_id": "status",
     "priority_id": "priority",
     "assigned_to_id": "assignee",
-    "category_id": "team",
 }
 TRUE = frozenset({"1", "true", "yes"})
 
@@ -74,13 +73,15 @@ class Reader:
         """The last change of each field; a field that no journal mentions is as old as the issue."""
         special = {str(item.id): name for item, name in ((self.names.team, "team"), (self.names.tags, "tags")) if item}
         custom = {str(item.id): CUSTOM + item.name for item in self.names.plain_fields}
-        cf = {**custom, **special}
-        known = {*DETAILS.values(), *cf.values()}
+        tables = {
+            "cf": {**custom, **special},
+            "attr": {**DETAILS, **({"category_id": "team"} if self.by_category else {})},
+        }
+        known = {name for table in tables.values() for name in table.values()}
         times: dict[str, datetime | None] = dict.fromkeys(known, moment(issue.get("created_on")))
         for journal in journals(issue):
             for detail in journal["details"]:
-                table = DETAILS if detail["property"] == "attr" else cf if detail["property"] == "cf" else {}
-                if name := table.get(detail["name"]):
+                if name := tables.get(detail["property"], {}).get(detail["name"]):
                     times[name] = moment(journal["created_on"])
         return {name: time for name, time in times.items() if time}
 

@@ -1,16 +1,17 @@
 """The unified model to Redmine's JSON. Pure."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from connectors.redmine.account import CustomField, Names, listed
 from connectors.redmine.client import Json
 from connectors.redmine.reading import TRUE, tags_in
-from syncd.connector import Changes
+from syncd.connector import Changes, Upload
 from syncd.errors import Refused
-from syncd.model import CUSTOM, Comment, Marker, Side, Ticket, Value, values
+from syncd.model import CUSTOM, Body, Comment, Marker, Side, Ticket, Value, values
 from syncd.text import Markup, plain, shorten, sign, write
 
 NO_SUBJECT = "(no subject)"
@@ -128,6 +129,14 @@ def signed(comment: Comment, markup: Markup, side: Side) -> str:
     who = " ".join(part for part in (person.name, person.email) if part) if person else ""
     channel = re.sub(r"[^\w.-]+", "-", comment.channel or str(side.other))
     return sign(text, who, comment.created_at or datetime.now(UTC), f"{channel}:{marker.id}")
+
+
+def without_files(comment: Comment, uploads: Sequence[Upload]) -> Comment:
+    """The comment with its files named in its text, where they may not go along."""
+    addresses = {file.file_name: file.url or "" for file in comment.attachments}
+    lines = [f"[{file.file_name}: not copied {addresses.get(file.file_name, '')}".rstrip() + "]" for file in uploads]
+    text = "\n".join(part for part in (comment.body.text, *lines) if part)
+    return replace(comment, body=Body(text)) if lines else comment
 
 
 def below(line: str, text: str) -> str:

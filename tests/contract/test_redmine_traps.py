@@ -128,6 +128,17 @@ async def test_a_private_note_with_files_is_one_comment(shop: Shop, tmp_path: Pa
         assert len(shop.redmine.issues[int(ticket.id)]["journals"]) == 2
 
 
+async def test_files_of_private_notes_can_stay_behind(shop: Shop, tmp_path: Path) -> None:
+    """Redmine shows a file to everybody who sees the issue: with `private_files` off, a note only names it."""
+    async with shop.connect(private_files=False) as connector:
+        ticket = await made(connector)
+        files = (Attachment("1", "invoice.pdf", url="https://acme.example/1"),)
+        note = remark(private=True, attachments=files)
+        written = await connector.comment(ticket.id, note, [file_of(tmp_path / "f")])
+        assert written.comment.attachments == ()
+        assert written.comment.body.text == "Where is it?\n[invoice.pdf: not copied https://acme.example/1]"
+
+
 async def test_an_edit_can_hide_a_note_but_no_description(shop: Shop) -> None:
     """Privacy is tightened along with the text; a description cannot be private."""
     async with shop.connect() as connector:
