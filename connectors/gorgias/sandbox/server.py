@@ -6,7 +6,7 @@ import math
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from email.utils import format_datetime
 from importlib import resources
 from inspect import isawaitable
@@ -34,6 +34,8 @@ STEP = 0.001
 #: Inferred: the one role whose name says that it only looks.
 READ_ONLY_ROLE = "observer-agent"
 FORBIDDEN = "You do not have enough permissions to perform this action."
+#: Not of the API: what would have been mailed to customers, for programs that run the sandbox beside them.
+OUTBOX = "/sandbox/outbox"
 #: Uploads that everyone may fetch (inferred from their names).
 PUBLIC = ("/api/public_attachment/", "/api/profile_picture/", "/api/widget_picture/")
 
@@ -131,6 +133,8 @@ class Server:
         caller = next(iter(self.world.users)) if public else self._caller(request)
         if not public:
             self._limit(request.headers["Authorization"], headers)
+        if path == OUTBOX:
+            return _json(200, {"mails": [asdict(mail) for mail in self.world.outbox]})
         found = matched(self._routes, request.rel_url.raw_path.strip("/").split("/"))
         if found is None:
             raise Fault(404, "Resource not found.")
