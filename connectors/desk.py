@@ -301,7 +301,7 @@ class Desk:
             "status": {status.name for status in self.statuses},
             "priority": {None, *self.priorities},
             "assignee": {None, *(user.id for user in self.users if user.active)},
-            "team": {None, *(team.id for team in self.teams)},
+            "team": {None, *(team.name for team in self.teams)},
             **{CUSTOM + field.name: {None, "", *field.options} for field in self.fields if field.options},
         }
         free = {"subject", *(CUSTOM + field.name for field in self.fields)}

@@ -6,10 +6,11 @@ failure stays with its ticket; only an account that cannot be reached, or that r
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -31,6 +32,25 @@ log = structlog.get_logger(__name__)
 #: reading costs little (one call of Gorgias for all of them).
 CHUNK = 32
 BACKOFF = (5.0, 900.0)  # seconds: the first pause of a ticket that failed, and the longest
+
+
+T = TypeVar("T")
+
+
+class SideDown(Exception):
+    """An account cannot be worked with for now: the pass ends here."""
+
+    def __init__(self, side: Side, why: str) -> None:
+        super().__init__(why)
+        self.side = side
+
+
+async def _of(side: Side, call: Awaitable[T]) -> T:
+    """A call that is about the whole account, and not about one ticket."""
+    try:
+        return await call
+    except AccountError as error:
+        raise SideDown(side, str(error)) from error
 
 
 class Engine:
@@ -71,8 +91,8 @@ class Engine:
                 await sweep(bench)
                 await self._work()
                 await self._bury()
-        except Unauthorized as error:
-            self._down(error)
+        except SideDown as error:
+            bench.report.down[error.side] = str(error)
         finally:
             BACKFILL.reset(token)
         return bench.report
@@ -94,7 +114,7 @@ class Engine:
         now = self.bench.now()
         if self._vocabulary_at and now - self._vocabulary_at < timedelta(hours=1):
             return
-        words = await asyncio.gather(*(self.bench.accounts[side].vocabulary() for side in Side))
+        words = [await _of(side, self.bench.accounts[side].vocabulary()) for side in Side]
         self.bench.translation = Translation(self.bench.sync, self.bench.accounts, dict(zip(Side, words, strict=True)))
         self._vocabulary_at = now
 
@@ -112,7 +132,7 @@ class Engine:
                 elif unit.link is not None and side in unit.snapshots and not unit.intents and not _deep(unit, side):
                     wanted[ticket_id] = number
             if wanted:
-                rows = await self.bench.accounts[side].get_many(list(wanted))
+                rows = await _of(side, self.bench.accounts[side].get_many(list(wanted)))
                 for ticket_id, row in rows.items():
                     short[wanted[ticket_id]][side] = row
         return short

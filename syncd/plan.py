@@ -143,7 +143,10 @@ class Clash:
 
 @dataclass(slots=True)
 class Plan:
-    """The writes, in order, and what needs no write: agreements, adoptions, clashes, values without a word."""
+    """The writes, in order, and what needs no write: agreements, adoptions, clashes, values without a word.
+
+    `needs` names sides whose conversation must be read before the plan can be whole.
+    """
 
     fields: list[FieldWrite] = field(default_factory=list)
     tags: list[TagWrite] = field(default_factory=list)
@@ -154,6 +157,7 @@ class Plan:
     adopted: list[Pair] = field(default_factory=list)
     clashes: list[Clash] = field(default_factory=list)
     unmapped: list[tuple[Side, str, Value]] = field(default_factory=list)
+    needs: set[Side] = field(default_factory=set)
 
     @property
     def writes(self) -> bool:
@@ -350,6 +354,7 @@ def _private_there(rules: Rules, source: Side, comment: Comment) -> bool:
 def _plan_edit(state: State, rules: Rules, pair: Pair, result: Plan) -> None:
     gorgias, remote = _find(state.now[G], pair.gorgias), _find(state.now[R], pair.remote)
     if gorgias is None or remote is None:
+        _ask_for(state, rules, pair, {G: gorgias, R: remote}, result)
         return
     found = {G: gorgias, R: remote}
     now = {side: rules.digest(comment) for side, comment in found.items()}
@@ -359,14 +364,22 @@ def _plan_edit(state: State, rules: Rules, pair: Pair, result: Plan) -> None:
         return
     if changed:
         target = R if G in changed else G
-    elif gorgias.private and not remote.private:
-        target = R  # the copy was made when the original was public; the reverse is tighter already
+    elif gorgias.private and not remote.private and Marker.parse(remote.marker):
+        target = R  # the copy was made when the original was public; the copy of a remote comment is tighter anyway
     else:
         return
     if len(changed) == 2:
         why = "both were edited: Gorgias wins"
         result.clashes.append(Clash(f"comment {pair.gorgias}", gorgias.body.text, remote.body.text, G, why))
     _edit(state, rules, target, found, result)
+
+
+def _ask_for(state: State, rules: Rules, pair: Pair, found: Mapping[Side, Comment | None], result: Plan) -> None:
+    """An edit can be carried over only once the copy's side was read whole, too."""
+    for side, comment in found.items():
+        other = state.now[side.other]
+        if comment and pair.id(side.other) and other.comments is None and rules.digest(comment) != pair.digest(side):
+            result.needs.add(side.other)
 
 
 def _edit(state: State, rules: Rules, target: Side, found: Mapping[Side, Comment], result: Plan) -> None:

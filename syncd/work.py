@@ -95,9 +95,11 @@ class Job:
                 raise result
 
     async def _read_side(self, side: Side) -> None:
+        if side not in self.now or self._needs_whole(side, self.now[side]):
+            await self._read_whole(side)
+
+    async def _read_whole(self, side: Side) -> None:
         ticket_id = self.unit.id(side) or ""
-        if side in self.now and not self._needs_whole(side, self.now[side]):
-            return
         try:
             self.now[side] = await self.bench.accounts[side].get(ticket_id)
             self.whole.add(side)
@@ -167,7 +169,7 @@ class Job:
             await self._settle(Settlement(done=[intent]))
             return
         if target not in self.whole:
-            await self._read_side(target)
+            await self._read_whole(target)
         await self._settle_create(intent, self.now[target], adopted=True)
 
     async def _look_for_copy(self, intent: Intent, target: Side) -> None:
@@ -207,11 +209,13 @@ class Job:
         if len(self.now) < 2:
             await self._create()
             return True
-        state = self._state()
-        todo = plan(state, self.bench.rules)
+        todo = plan(self._state(), self.bench.rules)
+        if todo.needs:
+            for side in sorted(todo.needs):
+                await self._read_whole(side)
+            todo = plan(self._state(), self.bench.rules)
         if todo.clashes:
-            state = await self._with_times(state)
-            todo = plan(state, self.bench.rules)
+            todo = plan(await self._with_times(self._state()), self.bench.rules)
         if not todo.writes:
             await self._rest(todo)
             return False
@@ -254,7 +258,7 @@ class Job:
     async def _create(self) -> None:
         source = next(iter(self.now))
         if source not in self.whole:
-            await self._read_side(source)
+            await self._read_whole(source)
         target, original = source.other, self.now[source]
         await self._ensure_link(source)
         if any(row.what == f"{target}:create" for row in self.unit.parked):

@@ -1,0 +1,181 @@
+"""The engine on two desks, without faults: every kind of thing crosses, in both directions, exactly once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from state.tables import Parked
+from tests.faults.world import ANN, BOB, G, R, World
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    """A fresh world."""
+    made = World()
+    yield made
+    made.close()
+
+
+def only(world: World, side: str) -> object:
+    """The one ticket of a side."""
+    (ticket,) = world.desks[side].tickets.values()
+    return ticket
+
+
+async def test_a_gorgias_ticket_gets_its_copy(world: World) -> None:
+    """Subject, status, priority, assignee, tags, fields, comments, files and privacy arrive at the remote."""
+    gid = world.gorgias.add_ticket("Where is my parcel?", "It is late", tags=["vip"], files={"slip.txt": b"slip"})
+    world.gorgias.edit(gid, status="closed", priority="critical", assignee="1", **{"field:Order": "A-1"})
+    world.gorgias.say(gid, "Please check", author=ANN, private=True)
+    await world.settle()
+    copy = only(world, R)
+    assert copy.subject == "Where is my parcel?"
+    assert (copy.status, copy.priority, copy.assignee) == ("Closed", "Urgent", "51")
+    assert copy.tags == {"vip"}
+    assert copy.fields["Order"] == "A-1"
+    assert [(c.body.text, c.private) for c in copy.comments] == [("It is late", False), ("Please check", True)]
+    assert [world.remote.files[file.id] for c in copy.comments for file in c.attachments] == [b"slip"]
+
+
+async def test_a_remote_ticket_gets_its_copy(world: World) -> None:
+    """What the remote says arrives at Gorgias as internal notes, in one create."""
+    rid = world.remote.add_ticket("Machine broken", "No steam", author=BOB, tags=["urgent"])
+    world.remote.say(rid, "Part ordered", author=BOB)
+    await world.settle()
+    copy = only(world, G)
+    assert copy.subject == "Machine broken"
+    assert [(c.body.text, c.private) for c in copy.comments] == [("No steam", True), ("Part ordered", True)]
+    assert world.gorgias.calls["create"] == 1
+    assert world.gorgias.calls["comment"] == 0
+
+
+async def test_edits_on_both_sides_meet(world: World) -> None:
+    """Edits of different fields, tags added here and removed there, comments on both: all survive."""
+    gid = world.gorgias.add_ticket("Coffee", "hello", tags=["a", "b"])
+    await world.settle()
+    rid = only(world, R).id
+    world.gorgias.edit(gid, subject="Tea")
+    world.gorgias.tag(gid, "c")
+    world.gorgias.say(gid, "from gorgias")
+    world.remote.edit(rid, priority="High")
+    world.remote.untag(rid, "a")
+    world.remote.say(rid, "from remote", author=BOB)
+    await world.settle()
+    ours, copy = only(world, G), only(world, R)
+    assert (ours.subject, ours.priority) == ("Tea", "high")
+    assert (copy.subject, copy.priority) == ("Tea", "High")
+    assert ours.tags == copy.tags == {"b", "c"}
+    assert world.texts(G) == world.texts(R) == {"hello": 1, "from gorgias": 1, "from remote": 1}
+
+
+async def test_a_quiet_pass_writes_nothing(world: World) -> None:
+    """Own writes are no news: three more passes write nothing at all."""
+    for number in range(5):
+        world.gorgias.add_ticket(f"G{number}", f"text {number}", tags=["x"])
+        world.remote.add_ticket(f"R{number}", f"remote text {number}", author=BOB)
+    await world.settle()
+    before = world.written()
+    for report in await world.passes(3):
+        assert not report.writes
+    assert world.written() == before
+
+
+async def test_the_later_edit_of_one_field_wins(world: World) -> None:
+    """By the field's own time, not by the record's; the loser is kept in the conflict log."""
+    gid = world.gorgias.add_ticket("Old", "x")
+    await world.settle()
+    rid = only(world, R).id
+    world.remote.edit(rid, subject="From remote")
+    world.wait(30)
+    world.gorgias.edit(gid, subject="From gorgias")
+    world.wait(30)
+    world.remote.edit(rid, priority="Low")
+    await world.settle()
+    assert only(world, G).subject == only(world, R).subject == "From gorgias"
+    assert only(world, G).priority == "low"
+
+
+async def test_an_edited_comment_is_carried_over(world: World) -> None:
+    """The copy gets the new text, once."""
+    gid = world.gorgias.add_ticket("Subject", "first")
+    note = world.gorgias.say(gid, "a note", author=ANN, private=True)
+    await world.settle()
+    world.gorgias.edit_comment(gid, note, "a better note")
+    await world.settle()
+    assert world.texts(R) == {"first": 1, "a better note": 1}
+
+
+async def test_a_refused_field_is_parked_and_the_rest_goes_on(world: World) -> None:
+    """One value that is not taken neither blocks the other fields nor the other tickets, and can be tried again."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    world.remote.users = tuple(replace(user, active=False) for user in world.remote.users)
+    world.gorgias.edit(gid, subject="B", assignee="1")
+    reports = await world.passes(3)
+    assert only(world, R).subject == "B"
+    assert sum(report.parked for report in reports) == 1
+    world.remote.users = tuple(replace(user, active=True) for user in world.remote.users)
+    world.gorgias.edit(gid, subject="C")
+    await world.settle()
+    assert (only(world, R).subject, only(world, R).assignee) == ("C", "51")
+    assert not await world.rows(Parked)
+
+
+async def test_a_deleted_ticket_closes_its_copy(world: World) -> None:
+    """`on_delete = "close"`; the copy of a deleted ticket is not copied back."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    world.gorgias.delete(gid)
+    await world.settle()
+    assert only(world, R).status == "Closed"
+    assert not world.gorgias.tickets
+
+
+async def test_an_edit_beats_a_delete(world: World) -> None:
+    """A copy that somebody went on working on is kept as it is."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    world.gorgias.delete(gid)
+    world.remote.say(only(world, R).id, "still working on it", author=BOB)
+    await world.settle()
+    assert only(world, R).status == "New"
+
+
+async def test_the_mass_delete_guard_stops(world: World) -> None:
+    """Too much gone at once looks like an accident: nothing is closed until somebody insists."""
+    ids = [world.gorgias.add_ticket(f"T{n}", f"t{n}") for n in range(15)]
+    await world.settle()
+    for gid in ids[:12]:
+        world.gorgias.delete(gid)
+    (report,) = await world.passes(1)
+    assert "12 of 15" in report.guard
+    assert all(ticket.status == "New" for ticket in world.remote.tickets.values())
+
+
+async def test_a_lost_store_finds_its_copies_again(world: World) -> None:
+    """With a fresh database the markers link what was linked: no ticket and no comment is made twice."""
+    for number in range(3):
+        world.gorgias.add_ticket(f"G{number}", f"g{number}")
+        world.remote.add_ticket(f"R{number}", f"r{number}", author=BOB)
+    await world.settle()
+    (world.folder / "world.db").unlink()
+    await world.settle()
+    assert len(world.gorgias.tickets) == len(world.remote.tickets) == 6
+    assert set(world.texts(G).values()) == set(world.texts(R).values()) == {1}
+
+
+async def test_one_way_sync_writes_to_one_side_only() -> None:
+    """`direction = "to_remote"` never writes to Gorgias."""
+    world = World(direction="to_remote")
+    gid = world.gorgias.add_ticket("A", "a")
+    world.remote.add_ticket("B", "b", author=BOB)
+    await world.settle()
+    copy = next(t for t in world.remote.tickets.values() if t.subject == "A")
+    world.remote.edit(copy.id, priority="Low")
+    world.gorgias.edit(gid, subject="A2")
+    await world.settle()
+    assert world.remote.tickets[copy.id].subject == "A2"
+    assert len(world.gorgias.tickets) == 1
+    assert world.gorgias.tickets[gid].priority == "normal"
+    world.close()
