@@ -34,6 +34,7 @@ class Tracker:
         self.people: dict[str, Person] = {}
         self._ids: dict[str, dict[str, str]] = {}
         self._own: str | None = None
+        self._naming = asyncio.Lock()
         self._places = asyncio.Semaphore(CONCURRENT)
 
     async def call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -163,11 +164,20 @@ class Tracker:
     async def tag_ids(self, tags: Iterable[str]) -> list[str]:
         """The ids of these keywords; those that the tracker has not are made."""
         wanted = [tag for tag in sorted(set(map(one_line, tags))) if tag]
-        known = await self._names(self.config.tags_class) if wanted else {}
-        for tag in wanted:
+        if not wanted:
+            return []
+        async with self._naming:
+            known = await self._names(self.config.tags_class)
+            return [known.get(tag) or await self._new_tag(tag) for tag in wanted]
+
+    async def _new_tag(self, tag: str) -> str:
+        try:
+            return await self.make(self.config.tags_class, {"name": tag})
+        except Refused:  # somebody else may just have made it
+            known = await self._names(self.config.tags_class)
             if tag not in known:
-                known[tag] = await self.make(self.config.tags_class, {"name": tag})
-        return [known[tag] for tag in wanted]
+                raise
+            return known[tag]
 
 
 def translated(error: AccountError, method: str) -> NoReturn:

@@ -185,7 +185,8 @@ def serve(folder: Path, port: int, tied: bool = False) -> None:
 
 def _end_with_input() -> None:
     """End this process when whoever started it is gone, however that came about."""
-    sys.stdin.buffer.read()
+    while os.read(0, 1024):  # not by way of sys.stdin, whose lock this thread would hold when the process ends
+        pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -183,6 +183,18 @@ class TestRoundup(ConnectorContract):
         ticket = await account.connector.update(ticket, Changes(add_tags=frozenset({"vip"}), remove_tags={tag}))  # type: ignore[arg-type]
         assert ticket.tags == {"vip"}
 
+    async def test_a_new_tag_is_made_once(self, account: Account, server: RoundupServer) -> None:
+        """Two syncs that need the same new tag at the same time share it."""
+        fresh = frozenset({f"tag {self.marker()}"})
+        async with RoundupConnector.open(config_of(server), Side.REMOTE, "test") as other:
+            drafts = [
+                connector.create(Ticket("1", "x", tags=fresh), self.marker(), {})
+                for connector in (account.connector, other)
+                for _ in range(2)
+            ]
+            made = await asyncio.gather(*drafts)
+        assert {ticket.tags for ticket in made} == {fresh}
+
     @pytest.mark.parametrize(
         ("name", "values"),
         [
