@@ -1,6 +1,7 @@
 """The main job against a real Redmine: `syncd once` in a process of its own, and people on both sides."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from connectors.gorgias.sandbox import Options, RateLimit, Sandbox
 from tests.e2e.servers import RedmineServer, redmine
 from tests.e2e.town import AGENTS, Town
 
-#: How much is there before the first pass: the sizes of a small shop.
-TICKETS, ISSUES, EDITS = 60, 15, 40
+#: How much is there before the first pass, and how many edits a round has; a longer run sets more.
+TICKETS, ISSUES, EDITS = (int(number) for number in os.environ.get("SYNCD_E2E_SIZE", "60,15,40").split(","))
 pytestmark = pytest.mark.timeout(1500)
 
 
@@ -45,7 +46,7 @@ async def town(server: RedmineServer, tmp_path_factory: pytest.TempPathFactory) 
 async def test_a_first_load_makes_both_sides_equal(town: Town) -> None:
     """Everything on either side is on both, once; nothing is mailed; private stays private."""
     code, out = await town.syncd("once", str(town.config()))
-    print(out)
+    print(out, dict(town.sandbox.calls))
     assert await town.differences() == []
     assert code == 0, out
 

@@ -142,14 +142,19 @@ class Town:
     async def redmine_issue(self) -> int:
         """An issue with a description and some notes."""
         rng = self.rng
-        fields = [
-            {"id": self.redmine.seeded["custom_fields"]["Tags"], "value": ",".join(rng.sample(["pump", "vip", "leak"], rng.randrange(3)))},
-            {"id": self.redmine.seeded["custom_fields"]["Severity"], "value": rng.choice(["S1", "S2", ""])},
-        ]  # fmt: skip
+        numbers = self.redmine.seeded["custom_fields"]
+        tags = ",".join(rng.sample(["pump", "vip", "leak"], rng.randrange(3)))
         issue = {
-            "project_id": "support", "tracker_id": 3, "subject": self.word("issue"),
-            "description": self.say(self.word("description")), "priority_id": rng.randrange(1, 5), "custom_fields": fields,
-        }  # fmt: skip
+            "project_id": "support",
+            "tracker_id": 3,
+            "subject": self.word("issue"),
+            "description": self.say(self.word("description")),
+            "priority_id": rng.randrange(1, 5),
+            "custom_fields": [
+                {"id": numbers["Tags"], "value": tags},
+                {"id": numbers["Severity"], "value": rng.choice(["S1", "S2", ""])},
+            ],
+        }
         made = await self.call("POST", "/issues.json", {"issue": issue}, key=self.redmine.key_of("alice"))
         rid = int(made["issue"]["id"])
         for _ in range(rng.randrange(3)):
@@ -204,10 +209,8 @@ class Town:
             if not page:
                 break
             found += page
-        whole = []
-        for issue in found:
-            whole.append((await self.call("GET", f"/issues/{issue['id']}.json?include=journals,attachments"))["issue"])
-        return whole
+        paths = [f"/issues/{issue['id']}.json?include=journals,attachments" for issue in found]
+        return [(await self.call("GET", path))["issue"] for path in paths]
 
     # -- syncd ------------------------------------------------------------------------------------------------------
 
@@ -238,13 +241,13 @@ tracker = "Support"
 """)
         return path
 
-    async def syncd(self, *words: str, timeout: float = 600) -> tuple[int, str]:
+    async def syncd(self, *words: str, patience: float = 900) -> tuple[int, str]:
         """Run the command in a process of its own; its exit code and what it printed."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "syncd", *words, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             env={**os.environ, "NO_COLOR": "1"},
         )  # fmt: skip
-        out, _ = await asyncio.wait_for(process.communicate(), timeout)
+        out, _ = await asyncio.wait_for(process.communicate(), patience)
         return process.returncode or 0, out.decode()
 
     # -- do both sides agree? -----------------------------------------------------------------------------------------
