@@ -24,7 +24,8 @@ from syncd.model import Side, Ticket
 from syncd.notice import notice_all, sweep
 from syncd.settings import SyncSettings
 from syncd.translate import Translation
-from syncd.work import GoneAt, Job, Postponed
+from syncd.turn import GoneAt, Postponed
+from syncd.work import work_on
 
 log = structlog.get_logger(__name__)
 
@@ -150,7 +151,7 @@ class Engine:
         report = self.bench.report
         report.looked += 1
         try:
-            await Job(self.bench, unit, short).run()
+            await work_on(self.bench, unit, short)
         except Postponed as error:
             report.postponed += 1
             await self._postpone(unit, str(error), error.seconds)

@@ -147,8 +147,8 @@ class Ticket:
 
     `comments` is None when the product's short form was read, which says nothing about them; `comment_count` may
     still tell whether there is something new. `fields` maps a custom field's name to its value, and is None when
-    the short form leaves them out. `assignee` is a user's id, `team` a team's name. `times` holds, where the product knows,
-    when a single field last changed.
+    the short form leaves them out. `assignee` is a user's id, `team` a team's name. `times` holds, where the product
+    knows, when a single field last changed.
     """
 
     id: str

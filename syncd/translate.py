@@ -12,6 +12,8 @@ from syncd.plan import UNMAPPED, Unmapped
 from syncd.settings import NameTable, SyncSettings
 
 Table = Mapping[str, str]
+#: A tracker may leave these open; Gorgias always has one, and no word for none.
+ALWAYS_SET = frozenset({"status", "priority"})
 TRUE = frozenset({"1", "true", "yes", "on"})
 FALSE = frozenset({"0", "false", "no", "off"})
 
@@ -47,6 +49,8 @@ class Translation:
         name = names[0] if target is Side.GORGIAS else names[1]
         if names[0].startswith(CUSTOM):
             said = _convert(value, self._fields[target].get(name.removeprefix(CUSTOM)))
+        elif value is None and names[0] in ALWAYS_SET:
+            said = UNMAPPED
         elif names[0] in self._tables:
             said = None if value is None else self._tables[names[0]][source].get(str(value), UNMAPPED)
         else:
