@@ -103,10 +103,9 @@ class Helpdesk:
 
     async def mailed(self) -> int:
         """How many messages would have gone out to customers because of what programs wrote."""
-        async with Transport(
-            self._transport.api.removesuffix("/api"), "the sandbox", auth=aiohttp.BasicAuth(*MIA)
-        ) as it:
-            return len((await it.json("GET", "/sandbox/outbox"))["mails"])
+        server = self._transport.api.removesuffix("/api")
+        async with Transport(server, "the sandbox", auth=aiohttp.BasicAuth(*MIA)) as sandbox:
+            return len((await sandbox.json("GET", "/sandbox/outbox"))["mails"])
 
     async def _add(self, ticket: Doc, message: Doc) -> None:
         await self._transport.json("POST", f"/tickets/{ticket['id']}/messages", json=message)
@@ -123,11 +122,8 @@ class Helpdesk:
 
 def _mail(text: str, customer: Doc) -> Doc:
     """What arrives in the shop's mailbox."""
-    ends = {
-        "from": {"address": customer["email"], "name": customer["name"]},
-        "to": [{"address": "support@acme.example"}],
-    }
-    source = {"type": "email", **ends}
+    sender = {"address": customer["email"], "name": customer["name"]}
+    source = {"type": "email", "from": sender, "to": [{"address": "support@acme.example"}]}
     return {
         "channel": "email", "via": "email", "from_agent": False, "body_text": text,
         "sender": {"email": customer["email"]}, "source": source,

@@ -1,4 +1,4 @@
-"""`syncd demo`: two real products on loopback, kept in step by the real engine, and a look whether they really agree."""
+"""`syncd demo`: two products on loopback, kept in step by the real engine, and a look whether they really agree."""
 
 import asyncio
 import importlib.util
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from state.store import Store
+from state.tables import Dirty
 from syncd import compare, config, log
 from syncd.bench import digest
 from syncd.connector import Connector, Vocabulary
@@ -25,11 +26,13 @@ from syncd.errors import SyncdError
 from syncd.model import Side
 from syncd.passes import Outcome, passes
 from syncd.plan import Rules
-from syncd.runner import account, running, utc_now
+from syncd.runner import Runner, account, running, utc_now
 from syncd.settings import Settings, Workspace
 from syncd.translate import Translation
 
 TICKETS = 12
+#: Seconds for one synchronisation, which takes a few.
+PATIENCE = 60
 CONFIG = """# The demo's workspace: what `syncd once` and `syncd run` take.
 [workspace]
 name = "demo"
@@ -121,7 +124,7 @@ async def _in(folder: Path, keep: bool, screen: Screen, stack: AsyncExitStack) -
     _sum_up(verdict, outcomes, calls, mailed, screen)
     screen.say(f"  done in {time.monotonic() - started:.1f} s")
     if keep:
-        await _kept(folder, gorgias, tracker, screen)
+        await _kept(folder, tracker, screen)
     return 0 if not verdict.differences and not mailed and all(one.in_step for one in outcomes) else 1
 
 
@@ -137,9 +140,8 @@ async def _folder(keep: bool) -> AsyncIterator[Path]:
 
 async def _served(stack: AsyncExitStack, folder: Path) -> tuple[HelpdeskServer, RoundupServer]:
     """Both servers; they start side by side and end in any case."""
-    servers = (helpdesk_server(TICKETS), roundup_server(folder / "tracker"))
-    gorgias, tracker = await asyncio.gather(*(stack.enter_async_context(server) for server in servers))
-    return gorgias, tracker
+    helpdesk, tracker = helpdesk_server(TICKETS), roundup_server(folder / "tracker")
+    return await asyncio.gather(stack.enter_async_context(helpdesk), stack.enter_async_context(tracker))
 
 
 def _settings(folder: Path, gorgias: HelpdeskServer, tracker: RoundupServer) -> Settings:
@@ -159,11 +161,23 @@ async def _synchronised(settings: Settings, screen: Screen, calls: Counter[Side]
         running(workspace, store, workspace.file.parent) as runner,
     ):
         async with screen.watched(runner):
-            outcome = await passes(runner)
+            outcome = await _patiently(runner)
         used = {side: _calls(connector) for side, connector in runner.accounts.items()}
     calls.update(used)
     screen.outcome(outcome, time.monotonic() - started, used)
     return outcome
+
+
+async def _patiently(runner: Runner) -> Outcome:
+    """Pass until nothing is left to do, but not for ever: a demo that hangs shows nothing."""
+    try:
+        return await asyncio.wait_for(passes(runner), PATIENCE)
+    except TimeoutError:
+        waits = await runner.store.rows(Dirty, runner.workspace.name)
+        problems = [f"{row.side} {row.ticket_id} waits: {row.error}" for row in waits if row.error]
+        return Outcome(
+            runner.workspace.name, waiting=len(waits), problems=[f"not in step after {PATIENCE} s", *problems]
+        )
 
 
 def _calls(connector: Connector) -> int:
@@ -205,7 +219,7 @@ def _sum_up(verdict: Verdict, outcomes: list[Outcome], calls: Mapping[Side, int]
     )
 
 
-async def _kept(folder: Path, gorgias: HelpdeskServer, tracker: RoundupServer, screen: Screen) -> None:
+async def _kept(folder: Path, tracker: RoundupServer, screen: Screen) -> None:
     """Leave both products up, and say how to get in."""
     path, logins = folder / "demo.toml", "mia, tom, claire, sofia, yuki, omar"
     screen.heading("Both stay up until Ctrl-C")

@@ -24,7 +24,8 @@ SIDES = {Side.GORGIAS: "Gorgias", Side.REMOTE: "tracker"}
 #: Seconds between two looks at how far a pass is, and between two lines about it where there is no terminal.
 BLINK, EVERY = 0.1, 2.0
 WIDTH = 118
-SUBJECT = 44
+#: What the columns beside the subject need, what of it the tags may take, and the least that is left for the subject.
+OTHERS, TAGS, SUBJECT = 90, 19, 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +87,14 @@ class Screen:
                 await asyncio.sleep(BLINK)
 
     async def _lines(self, runner: Runner) -> None:
+        said = ""
         while True:
             await asyncio.sleep(EVERY)
             report = runner.engine.bench.report
-            self.say(f"  {report.looked} of {max(report.noticed, report.looked)} tickets, {_written(runner)}")
+            line = f"  {report.looked} of {max(report.noticed, report.looked)} tickets, {_written(runner)}"
+            if report.noticed and line != said:
+                self.say(line)
+                said = line
 
     def outcome(self, outcome: Outcome, seconds: float, calls: Mapping[Side, int]) -> None:
         """What the passes came to."""
@@ -97,21 +102,21 @@ class Screen:
         used = ", ".join(f"{number} to {SIDES[side]}" for side, number in calls.items())
         conflicts = f", {_count(outcome.conflicts, 'conflict')} decided" if outcome.conflicts else ""
         mark = "[green]✓[/]" if outcome.in_step else "[red]✗[/]"
-        self.say(
-            f"  {mark} {outcome.links} tickets linked, {writes} writes{conflicts} in {seconds:.1f} s; calls: {used}"
-        )
+        done = f"{outcome.links} tickets linked, {writes} writes{conflicts}"
+        self.say(f"  {mark} {done} in {seconds:.1f} s; calls: {used}")
         for problem in outcome.problems:
             self.say(f"  [red]{escape(problem)}[/]")
 
     def both_sides(self, rows: Iterable[Row], words: Mapping[Side, Vocabulary]) -> None:
         """A table with two lines a ticket: Gorgias above, the tracker below."""
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False, row_styles=["", "on grey7"], collapse_padding=True)
-        names = ("", "ticket", "subject", "status", "priority", "assignee", "tags", "comments", "files")
-        for name in names:
-            number = name in {"comments", "files"}
-            table.add_column(name, justify="right" if number else "left", no_wrap=name not in {"tags", "subject"})
+        for name in ("", "ticket", "subject", "status", "priority", "assignee", "tags"):
+            table.add_column(name, no_wrap=True)
+        for name in ("comments", "files"):
+            table.add_column(name, no_wrap=True, justify="right")
+        subject = max(SUBJECT, self.console.width - OTHERS)
         for row in rows:
-            cells = {side: _cells(side, ticket, words[side]) for side, ticket in row.tickets.items()}
+            cells = {side: _cells(side, ticket, words[side], subject) for side, ticket in row.tickets.items()}
             lines = zip(*(_coloured(side, cells[side]) for side in Side), strict=True)
             table.add_row("[green]=[/]" if row.same else "[red]≠[/]", *("\n".join(pair) for pair in lines))
         self.console.print(table)
@@ -121,17 +126,17 @@ def _coloured(side: Side, cells: Iterable[str]) -> Iterable[str]:
     return [f"[{COLOURS[side]}]{escape(cell)}[/]" for cell in cells]
 
 
-def _cells(side: Side, ticket: Ticket, words: Vocabulary) -> tuple[str, ...]:
+def _cells(side: Side, ticket: Ticket, words: Vocabulary, subject: int) -> tuple[str, ...]:
     """One side of a ticket in one line."""
     people = {user.id: user.name for user in words.users}
     comments = ticket.comments or ()
     return (
         ticket.id if side is Side.GORGIAS else f"issue{ticket.id}",
-        text.shorten(ticket.subject, SUBJECT),
+        text.shorten(ticket.subject, subject),
         ticket.status or "-",
         ticket.priority or "-",
         people.get(ticket.assignee or "", "-"),
-        text.shorten(", ".join(sorted(ticket.tags)) or "-", 24),
+        text.shorten(", ".join(sorted(ticket.tags)) or "-", TAGS),
         str(len(comments)),
         str(sum(len(comment.attachments) for comment in comments)),
     )
@@ -139,9 +144,8 @@ def _cells(side: Side, ticket: Ticket, words: Vocabulary) -> tuple[str, ...]:
 
 def _written(runner: Runner) -> str:
     writes = runner.engine.bench.report.writes
-    return (
-        ", ".join(f"{number} {kind}s at {SIDES[side]}" for (side, kind), number in sorted(writes.items())) or "reading"
-    )
+    by_side = {side: sum(number for (at, _), number in writes.items() if at is side) for side in Side}
+    return ", ".join(f"{_count(by_side[side], 'write')} to {SIDES[side]}" for side in Side)
 
 
 def _count(number: int, noun: str) -> str:

@@ -31,13 +31,13 @@ async def open_issues(tracker: Tracker) -> int:
         {"scans.log": SCANS}, priority="bug", assignedto="yuki", keyword=["shipping"],
     )  # fmt: skip
     await tracker.open_issue(
-        "claire", "Taille des chaussures de trail", "Elles taillent une demi-pointure trop petit : à écrire sur la page.",
+        "claire", "Taille des chaussures de trail", "Elles taillent une demi-pointure trop petit.",
         priority="feature",
     )  # fmt: skip
     await tracker.open_issue("omar", "Label printer at dock 4", "It jams on every tenth label.", priority="wish")
     refunds = await tracker.open_issue(
         "sofia", "Refunds above 200 EUR need a second signature", "From Monday on. Is that in the macro already?",
-        assignedto="mia",
+        priority="feature", assignedto="mia",
     )  # fmt: skip
     await tracker.say("mia", refunds, "It is now.", private=True)
     await tracker.change("mia", refunds, status="resolved")
@@ -85,7 +85,9 @@ async def _in_the_tracker(tracker: Tracker) -> AsyncIterator[Deed]:
     yield tell("Yuki Tanaka", "hands “Question sur l’imperméabilité” to Claire, urgently")
     await tracker.change("omar", await tracker.issue("Label printer"), status="resolved")
     yield tell("Omar Haddad", "resolves “Label printer at dock 4”")
-    await tracker.open_issue("tom", "Iceland is missing in the shipping table", "Customers ask.", keyword=["shipping"])
+    await tracker.open_issue(
+        "tom", "Iceland is missing in the shipping table", "Customers ask.", priority="bug", keyword=["shipping"]
+    )
     yield tell("Tom Becker", "opens a new issue: “Iceland is missing in the shipping table”")
 
 
