@@ -14,6 +14,7 @@ from rich.console import Console
 from state.store import Notice
 from syncd import config, log, progress, reports, show
 from syncd.daemon import serve
+from syncd.demo.run import demo as run_demo
 from syncd.dry import dry_run
 from syncd.errors import ConfigError, SyncdError
 from syncd.passes import Outcome
@@ -205,6 +206,13 @@ async def _retry(settings: Settings, ticket: str | None) -> int:
                 await store.mark(workspace.name, side, [Notice(found, "retry", deep=True) for found in ids])
                 number += len(ids)
     return number
+
+
+@main.command()
+@click.option("--keep", is_flag=True, help="Leave both products up until Ctrl-C, to click around in.")
+def demo(keep: bool) -> None:
+    """Run a Gorgias sandbox and a real tracker on this machine, sync both ways, and show both sides."""
+    sys.exit(_run(run_demo(keep=keep)))
 
 
 @main.group()
