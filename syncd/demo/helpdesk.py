@@ -51,6 +51,8 @@ async def helpdesk_server(tickets: int) -> AsyncIterator[HelpdeskServer]:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
         await process.wait()
+        if process.stdin:
+            process.stdin.close()
 
 
 class Helpdesk:

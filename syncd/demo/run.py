@@ -21,7 +21,7 @@ from syncd.demo.helpdesk import Helpdesk, HelpdeskServer, helpdesk_server
 from syncd.demo.roundup_tracker import RoundupServer, roundup_server
 from syncd.demo.screen import Row, Screen
 from syncd.demo.story import open_issues, working_day
-from syncd.demo.tracker import Tracker
+from syncd.demo.tracker import COLLEAGUES, Tracker
 from syncd.errors import SyncdError
 from syncd.model import Side
 from syncd.passes import Outcome, passes
@@ -31,6 +31,7 @@ from syncd.settings import Settings, Workspace
 from syncd.translate import Translation
 
 TICKETS = 12
+TERMINATED = "terminated"
 #: Seconds for one synchronisation, which takes a few.
 PATIENCE = 60
 CONFIG = """# The demo's workspace: what `syncd once` and `syncd run` take.
@@ -71,6 +72,13 @@ critical = "critical"
 "Items affected" = "points"
 "Refund approved" = "billable"
 """
+#: Commands to try while both products are up.
+TO_TRY = (
+    "syncd run demo.toml                # keeps both in step from now on",
+    "syncd conflicts demo.toml          # what both sides had changed, and who won",
+    "syncd explain 1001 demo.toml       # why a ticket is as it is",
+    "syncd gorgias --config demo.toml list_all_gorgias_tickets --limit 3",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +95,17 @@ async def demo(*, keep: bool = False, screen: Screen | None = None) -> int:
     """The whole demo; 0 when both sides agree at its end, else 1."""
     if importlib.util.find_spec("roundup") is None:
         raise SyncdError("the demo's tracker is not installed", hint="pip install 'syncd[demo]'")
-    task = asyncio.current_task()
-    if task is not None:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    screen = screen or Screen()
+    playing = asyncio.create_task(_play(keep, screen or Screen()))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel, TERMINATED)
+    try:
+        return await playing
+    except asyncio.CancelledError as error:
+        if TERMINATED not in error.args:
+            raise
+        return 128 + signal.SIGTERM
+
+
+async def _play(keep: bool, screen: Screen) -> int:
     async with AsyncExitStack() as stack:
         folder = await stack.enter_async_context(_folder(keep))
         return await _in(folder, keep, screen, stack)
@@ -124,7 +139,7 @@ async def _in(folder: Path, keep: bool, screen: Screen, stack: AsyncExitStack) -
     _sum_up(verdict, outcomes, calls, mailed, screen)
     screen.say(f"  done in {time.monotonic() - started:.1f} s")
     if keep:
-        await _kept(folder, tracker, screen)
+        await _kept(folder, gorgias, tracker, screen)
     return 0 if not verdict.differences and not mailed and all(one.in_step for one in outcomes) else 1
 
 
@@ -140,8 +155,13 @@ async def _folder(keep: bool) -> AsyncIterator[Path]:
 
 async def _served(stack: AsyncExitStack, folder: Path) -> tuple[HelpdeskServer, RoundupServer]:
     """Both servers; they start side by side and end in any case."""
-    helpdesk, tracker = helpdesk_server(TICKETS), roundup_server(folder / "tracker")
-    return await asyncio.gather(stack.enter_async_context(helpdesk), stack.enter_async_context(tracker))
+    try:
+        async with asyncio.TaskGroup() as group:
+            gorgias = group.create_task(stack.enter_async_context(helpdesk_server(TICKETS)))
+            tracker = group.create_task(stack.enter_async_context(roundup_server(folder / "tracker")))
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed
+    return gorgias.result(), tracker.result()
 
 
 def _settings(folder: Path, gorgias: HelpdeskServer, tracker: RoundupServer) -> Settings:
@@ -219,13 +239,13 @@ def _sum_up(verdict: Verdict, outcomes: list[Outcome], calls: Mapping[Side, int]
     )
 
 
-async def _kept(folder: Path, tracker: RoundupServer, screen: Screen) -> None:
+async def _kept(folder: Path, gorgias: HelpdeskServer, tracker: RoundupServer, screen: Screen) -> None:
     """Leave both products up, and say how to get in."""
-    path, logins = folder / "demo.toml", "mia, tom, claire, sofia, yuki, omar"
+    logins = ", ".join(login for login, _, _ in COLLEAGUES)
     screen.heading("Both stay up until Ctrl-C")
-    screen.say(f"  tracker     {tracker.url}   as {logins} or {tracker.admin}, password {tracker.password}")
-    screen.say(f"  Gorgias     syncd gorgias --config {path} list_all_gorgias_tickets --limit 3")
-    screen.say(f"  in step     syncd run {path}")
-    screen.say(f"  questions   syncd status {path}, syncd conflicts {path}, syncd explain 1001 {path}")
-    screen.say(f"  the folder  {folder} is kept")
+    screen.say(f"  [magenta]tracker[/]  {tracker.url} as {logins} or {tracker.admin}, password {tracker.password}")
+    screen.say(f"  [cyan]Gorgias[/]  {gorgias.url}/api as {gorgias.email}, key {gorgias.api_key}")
+    screen.say("\n  In another shell:")
+    for line in (f"cd {folder}", *TO_TRY):
+        screen.say(f"    {line}")
     await asyncio.Event().wait()
