@@ -230,6 +230,8 @@ async def roundup_server(folder: Path, port: int = 0, *, fresh: bool = False) ->
         if process.returncode is None:
             process.terminate()
         await process.wait()
+        if process.stdin:
+            process.stdin.close()
 
 
 def main() -> None:
