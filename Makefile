@@ -1,0 +1,55 @@
+# Everything starts here: `make demo` and `make test` need Python 3.11 or newer with venv, and nothing else.
+
+# The first that is new enough.
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+RUN := $(BIN)/python -m
+STAMP := .venv/.installed
+SOURCES := syncd state connectors tests
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test lint e2e bench lock clean
+
+help: ## show this
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+venv: $(STAMP) ## make .venv from requirements.lock, hashes checked; the other targets do it themselves
+
+$(STAMP): requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer, with venv (set PYTHON=…)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(RUN) pip install --quiet --require-hashes --only-binary :all: --requirement requirements.lock
+	$(RUN) pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@touch $(STAMP)
+
+demo: $(STAMP) ## both products on this machine, kept in step before your eyes; exit 0 only if they agree
+	@$(RUN) syncd demo
+
+test: lint ## lint and types, then every test that needs no system package
+	$(RUN) pytest -q -n auto --dist loadfile tests/unit tests/contract tests/faults
+
+lint: $(STAMP) ## style, types, and who may import whom
+	$(RUN) ruff check --quiet $(SOURCES)
+	$(RUN) ruff format --quiet --check $(SOURCES)
+	$(RUN) mypy --no-error-summary
+	$(BIN)/lint-imports --no-logo >.venv/imports.txt || { cat .venv/imports.txt; exit 1; }
+
+e2e: $(STAMP) ## against real products; installs the system packages that these need, and says which
+	@sed -n 's/^PACKAGES="\(.*\)"/e2e: installs what is missing of the system packages \1 (needs root)/p' tests/servers/*-up.sh
+	$(RUN) pytest -q -rs tests/e2e
+
+bench: $(STAMP) ## how long, how many calls, how much memory
+	$(RUN) tests.bench.run
+
+lock: $(STAMP) ## pin the dependencies anew: requirements.lock, and the image's part of it
+	$(RUN) pip install --quiet uv
+	$(RUN) uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --all-extras \
+		pyproject.toml -o requirements.lock
+	$(RUN) uv pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+		pyproject.toml -c requirements.lock -o deploy/requirements.lock
+
+clean: ## remove whatever these made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage *.egg-info build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
