@@ -5,11 +5,13 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 RUN := $(BIN)/python -m
+PIP := $(RUN) pip install --quiet --no-deps
 STAMP := .venv/.installed
 SOURCES := syncd state connectors tests
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
 .PHONY: help venv demo test lint e2e bench lock clean
 
 help: ## show this
@@ -20,8 +22,11 @@ venv: $(STAMP) ## make .venv from requirements.lock, hashes checked; the other t
 $(STAMP): requirements.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: needs Python 3.11 or newer, with venv (set PYTHON=…)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(RUN) pip install --quiet --require-hashes --only-binary :all: --requirement requirements.lock
-	$(RUN) pip install --quiet --no-deps --no-build-isolation --no-index --editable .
+	@# What builds comes first, so that a build needs nothing but the lock; the one source package is named.
+	@sed -n '/^setuptools==/,/# via/p' requirements.lock >.venv/build.lock
+	$(PIP) --require-hashes --only-binary :all: --requirement .venv/build.lock
+	$(PIP) --require-hashes --only-binary :all: --no-binary roundup --no-build-isolation --requirement requirements.lock
+	$(PIP) --no-index --no-build-isolation --editable .
 	@touch $(STAMP)
 
 demo: $(STAMP) ## both products on this machine, kept in step before your eyes; exit 0 only if they agree
