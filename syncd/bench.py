@@ -18,6 +18,8 @@ from syncd.translate import Translation
 
 #: A short form read this long ago, in seconds, still stands for the ticket.
 FRESH = 10.0
+#: The reason to look at a ticket whose time may hide a change, because it is as coarse as it is recent.
+STAMP = "stamp"
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from syncd.notice import notice_all, sweep
 from syncd.settings import SyncSettings
 from syncd.translate import Translation
 from syncd.turn import GoneAt, Postponed
-from syncd.work import work_on
+from syncd.work import unsure_only, work_on
 
 log = structlog.get_logger(__name__)
 
@@ -126,7 +126,7 @@ class Engine:
             wanted: dict[str, int] = {}
             for number, unit in enumerate(units):
                 ticket_id = unit.id(side)
-                if ticket_id is None:
+                if ticket_id is None or unsure_only(unit):
                     continue
                 if row := self.bench.rows.take(side, ticket_id):
                     short[number][side] = row

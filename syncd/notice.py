@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from state.store import Notice
-from syncd.bench import Bench, looks_the_same, settled
+from syncd.bench import STAMP, Bench, looks_the_same, settled
 from syncd.connector import Change, Page
 from syncd.errors import AccountError
 from syncd.model import Marker, Side
@@ -96,7 +96,7 @@ async def _news(bench: Bench, side: Side, changes: Sequence[Change]) -> list[Not
             echo = echo or settled(change.row, snapshot, resolution) or looks_the_same(change.row, snapshot)
             if change.row.updated_at == snapshot.updated_at:
                 # Nothing new is known: the stamp is too coarse to prove that nothing happened within it.
-                change = replace(change, why="stamp")  # noqa: PLW2901
+                change = replace(change, why=STAMP)  # noqa: PLW2901
         elif snapshot is not None and change.updated_at and snapshot.updated_at and not change.deep and resolution == 0:
             # The state we hold is that of a later moment of the same clock than this event.
             echo = echo or change.updated_at <= snapshot.updated_at

@@ -9,7 +9,7 @@ import structlog
 from state.store import Settlement, Unit
 from state.tables import Intent
 from syncd.applying import apply
-from syncd.bench import Bench, settled
+from syncd.bench import STAMP, Bench, digest, settled
 from syncd.creating import create, settle_create
 from syncd.model import Marker, Side, Ticket, values
 from syncd.plan import Plan, State, blank, plan
@@ -21,7 +21,7 @@ MAX_ROUNDS = 6
 #: Seconds after which such a ticket is looked at again.
 RESTLESS_PAUSE = 600.0
 #: Reasons to look at a ticket that say nothing new about it.
-UNASKED = frozenset({"stamp", "sweep"})
+UNASKED = frozenset({STAMP, "sweep"})
 
 
 async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> None:
@@ -34,6 +34,8 @@ async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> None:
         return await turn.clean()
     if turn.now and not _wanted(turn):
         return await turn.clean()
+    if unsure_only(unit) and await _nothing_new(turn):
+        return await turn.settle(Settlement(clean=unit.dirty), looked=True)
     await _read(turn)
     if not _wanted(turn):
         return await turn.clean()
@@ -66,6 +68,24 @@ def _needs_whole(turn: Turn, side: Side) -> bool:
     if row.comment_count is not None and snapshot.comment_count is not None:
         return row.comment_count != snapshot.comment_count
     return not settled(row, snapshot, turn.bench.accounts[side].capabilities.resolution)
+
+
+def unsure_only(unit: Unit) -> bool:
+    """Whether a ticket is looked at only because its stamp is too coarse to prove that nothing happened within it."""
+    sides = {dirty.side for dirty in unit.dirty}
+    return unit.link is not None and len(sides) == 1 and all(dirty.why == STAMP for dirty in unit.dirty)
+
+
+async def _nothing_new(turn: Turn) -> bool:
+    """Read the unsure side whole; whether it shows exactly what is stored."""
+    side = Side(turn.unit.dirty[0].side)
+    turn.now.clear()
+    await turn.read_whole(side)
+    ticket, snapshot = turn.now[side], turn.snapshot(side)
+    shown = {name: value for name, value in values(ticket).items() if name in snapshot.fields}
+    known = {c.id(side): c.digest(side) for c in turn.state().pairs}
+    same_words = all(known.get(comment.id) == digest(comment) for comment in ticket.comments or ())
+    return same_words and shown == dict(snapshot.fields) and ticket.tags == frozenset(snapshot.tags or ())
 
 
 # -- is it ours? --------------------------------------------------------------------------------------------------

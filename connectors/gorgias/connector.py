@@ -40,8 +40,6 @@ STATUSES = (Status("open"), Status("closed", closed=True))
 PRIORITIES = ("low", "normal", "high", "critical")
 #: Where attachments live besides the account's own host (inferred: the names seen in public samples).
 ATTACHMENT_HOSTS = ("gorgias.com", "gorgias.io", "gorgi.us")
-#: How many pages of the newest messages are searched for the ticket of a message that no event placed.
-SEARCH_PAGES = 3
 
 
 class GorgiasConfig(ConnectorConfig):
@@ -193,18 +191,6 @@ class GorgiasConnector(Connector):
             for row in rows:
                 yield row
 
-    async def ticket_of(self, comment_id: str) -> str | None:
-        """The ticket of a recent message, from the newest pages of the messages list."""
-        pages = 0
-        async for rows in self.client.pages("list_all_gorgias_messages", {"order_by": "created_datetime:desc"}):
-            for row in rows:
-                if str(row["id"]) == comment_id:
-                    return str(row["ticket_id"])
-            pages += 1
-            if pages == SEARCH_PAGES:
-                break
-        return None
-
     async def field_times(self, ticket: Ticket) -> Mapping[str, datetime]:
         """From the ticket's events; priority has no event of its own, so a lone `ticket-updated` stands for it."""
         params = {
@@ -320,12 +306,13 @@ class GorgiasConnector(Connector):
 
     async def _existing(self, tags: frozenset[str]) -> list[str]:
         """The tags, each made first where it does not exist: whether an unknown name is made on the fly is disputed."""
-        if tags and self._tags is None:
-            self._tags = {doc["name"] async for doc in self._all("list_all_gorgias_tags")}
-        for tag in sorted(tags - (self._tags or set())):
-            with contextlib.suppress(VersionConflict):  # somebody made it meanwhile
-                await self.client.call("create_a_gorgias_tag", body={"name": tag})
-            self._tags = {*(self._tags or ()), tag}
+        async with self._learning:
+            if tags and self._tags is None:
+                self._tags = {doc["name"] async for doc in self._all("list_all_gorgias_tags")}
+            for tag in sorted(tags - (self._tags or set())):
+                with contextlib.suppress(VersionConflict):  # somebody made it meanwhile
+                    await self.client.call("create_a_gorgias_tag", body={"name": tag})
+                self._tags = {*(self._tags or ()), tag}
         return sorted(tags)
 
     async def update(self, ticket: Ticket, changes: Changes) -> Ticket:

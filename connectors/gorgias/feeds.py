@@ -1,7 +1,7 @@
 """The two change feeds of an account: events, and tickets by their last update; the second repairs the first.
 
 An event says only that something happened to a ticket. Events that merely repeat what the second feed shows anyway (a
-ticket is new, its status, subject or tags changed: recorded to move `updated_datetime`) are not asked for.
+ticket or a message is new, a status, a subject or tags changed: recorded to move `updated_datetime`) are not asked for.
 """
 
 import time
@@ -30,10 +30,8 @@ EVENT_TYPES = (
     "ticket-untrashed",
     "ticket-marked-spam",
     "ticket-unmarked-spam",
-    "ticket-message-created",
     "ticket-message-updated",
     "ticket-message-deleted",
-    "ticket-message-failed",
 )
 #: These change what a full read shows and the short form does not.
 DEEP = frozenset(
@@ -76,6 +74,7 @@ class Feeds:
             yield Page(_changes(rows), iso(mark))
 
     async def _newest_event(self) -> str:
+        self._full_at["events"] = time.monotonic()
         newest = {"limit": 1, "order_by": "created_datetime:desc"}
         answer = await self._client.call("list_all_gorgias_events", newest)
         rows = answer.get("data") or []
@@ -97,6 +96,7 @@ class Feeds:
         """
         mark = moment(cursor)
         since = self._since(stream, mark) if mark else None
+        self._full_at.setdefault(stream, time.monotonic())
         newest, pending = mark, None
         async for rows in self._client.pages(operation, {**params, "order_by": "updated_datetime:desc"}):
             if pending is not None:
@@ -117,16 +117,12 @@ def _row_change(row: Ticket) -> Change:
 
 
 def _changes(rows: list[dict[str, Any]]) -> tuple[Change, ...]:
-    """Events of a page as changes; a message's event names no ticket, but those of one request share a context."""
-    tickets = {
-        row["context"]: str(row["object_id"]) for row in rows if row["object_type"] == "Ticket" and row.get("context")
-    }
-    return tuple(_change(row, tickets) for row in rows if row["object_type"] in {"Ticket", "TicketMessage"})
+    return tuple(_change(row) for row in rows if row["object_type"] in {"Ticket", "TicketMessage"})
 
 
-def _change(row: dict[str, Any], tickets: Mapping[str, str]) -> Change:
+def _change(row: dict[str, Any]) -> Change:
+    """An event as a change; a message's event does not name its ticket."""
     when, kind, event = moment(row["created_datetime"]), row["type"], str(row["id"])
     if row["object_type"] == "Ticket":
         return Change(str(row["object_id"]), when, kind, kind in DEEP, event)
-    ticket_id = tickets.get(row.get("context") or "", "")
-    return Change(ticket_id, when, kind, kind in DEEP, event, comment=str(row["object_id"]))
+    return Change("", when, kind, kind in DEEP, event, comment=str(row["object_id"]))

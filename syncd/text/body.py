@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Literal
 
@@ -9,7 +10,7 @@ from bs4.element import Tag
 
 from syncd.model import Body
 from syncd.text.clean import plain, sanitise, text_to_html
-from syncd.text.render import MAX_SIZE, markdown_to_html, textile_to_html
+from syncd.text.render import MAX_SIZE, markdown_to_html, may_be_marked, textile_to_html
 from syncd.text.to_markdown import html_to_markdown
 from syncd.text.to_text import html_to_text
 from syncd.text.to_textile import html_to_textile
@@ -20,6 +21,8 @@ Markup = Literal["plain", "textile", "markdown", "html"]
 _RICH = ["b", "strong", "i", "em", "u", "ins", "s", "strike", "del", "sub", "sup", "code", "kbd", "samp", "pre"]
 _RICH += ["ul", "ol", "dl", "table", "blockquote", "img", "hr", "h1", "h2", "h3", "h4", "h5", "h6"]
 _PASSES = 4
+#: Characters up to which a body is remembered: all of them together stay within some megabytes.
+_SHORT = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,21 @@ def is_rich(html: str, text: str | None = None) -> bool:
 
 def read(source: str, markup: Markup) -> Body:
     """The unified body of what a product holds. The text of a typed markup is its source."""
+    # A conversation is read again and again, and grows by a comment at a time: what was read before is remembered.
+    return _remembered(source, markup) if len(source) <= _SHORT else _read(source, markup)
+
+
+@lru_cache(maxsize=2048)
+def _remembered(source: str, markup: Markup) -> Body:
+    return _read(source, markup)
+
+
+def _read(source: str, markup: Markup) -> Body:
     if markup == "html":
         html = sanitise(source)
         return Body(html_to_text(html), html or None)
     text = plain(source)
-    if markup == "plain":
+    if markup == "plain" or not may_be_marked(text):
         return Body(text)
     html = _SOURCES[markup].shown(text)
     return Body(text, html if is_rich(html) else None)

@@ -1,6 +1,7 @@
 """From the markups that trackers keep (Textile, Markdown) to safe HTML."""
 
 import re
+import threading
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
@@ -17,7 +18,18 @@ MAX_PARAGRAPH = 4_000
 _MAX_QUOTES = 10
 
 _RULE = re.compile(r"-{3,}")
-_MARKED = re.compile(r"[-*_+@^~%?\"!|#:;=\[({]|\. ")
+#: What can be Textile at all; most of what people write cannot, and parsing it costs milliseconds.
+_MARKED = re.compile(
+    r"""(?xm)
+      (?: ^ | [^\w] ) (?: [-*_+^~%@] | \?\? ) [^\s]      # *bold*, _italic_, -gone-, @code@ …
+    | ["\]] : \S | ! \S | == | <                        # links, images, notextile, tags
+    | \[ [\d#*^~] | \w\( | [-|({\[]\S* [)}\]>=~<.] \.  # notes, acronyms, attributes
+    | ^ \s* (?: h[1-6] | bq | bc | pre? | p | fn\d+ | notextile | table | dl | \#\#\# ) [^\w\s]
+    | ^ \s* (?: [-*\#;:]+ [ ] | [-*\#;:|] )
+    """
+)
+#: Blocks of either markup that `_MARKED` leaves out: quotes, rules, lists, headings and code by indentation.
+_BLOCKS = re.compile(r"(?m)^\s*(?:>|-{3,}|[=+]|\d+[.)]|`{3}|\t| {4})|[`\\&]|\]\(|  $")
 _PARAGRAPHS = re.compile(r"\n{2,}")
 _CODE_IN_PRE = re.compile(r"\s*<code(?: class=\"[^\"]*\")?>(.*)</code>\s*", re.DOTALL)
 #: What the libraries raise on malformed input; each stands for "this is not markup".
@@ -25,6 +37,11 @@ _NOT_MARKUP = (ArithmeticError, AttributeError, LookupError, NameError, RuntimeE
 
 # A newline is a line break in the comments of the trackers that keep Markdown; raw HTML stays visible text.
 _MARKDOWN = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["table", "strikethrough"])
+
+
+def may_be_marked(text: str) -> bool:
+    """Whether a typed text can be Textile or Markdown at all; False is certain, True is not."""
+    return _MARKED.search(text) is not None or _BLOCKS.search(text) is not None
 
 
 def markdown_to_html(text: str) -> str:
@@ -65,11 +82,18 @@ class _Redmine(Textile):  # type: ignore[misc] # the library has no types
         return str(super().fImage(match)) if match[3].startswith(("http://", "https://")) else match[0]
 
 
-class _Page:
-    """One text being shown; its parser is made once, which costs more than a paragraph."""
+class _Parsers(threading.local):
+    """A parser for each thread: making one costs more than showing a whole text, and it keeps state while it works."""
 
     def __init__(self) -> None:
-        self._parser = _Redmine()
+        self.own = _Redmine()
+
+
+_parsers = _Parsers()
+
+
+class _Page:
+    """One text being shown."""
 
     def blocks(self, source: str, quoted: int = 0) -> str:
         """The HTML of some lines, `quoted` so many times."""
@@ -93,7 +117,7 @@ class _Page:
         if len(source) > MAX_PARAGRAPH or not _MARKED.search(source):
             return text_to_html(source)
         try:
-            return self._parser.paragraph(source.strip())
+            return _parsers.own.paragraph(source.strip())
         except _NOT_MARKUP:
             return text_to_html(source)
 

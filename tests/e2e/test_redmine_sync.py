@@ -66,7 +66,9 @@ async def test_edits_by_people_on_both_sides_meet(town: Town) -> None:
     for _ in range(EDITS):
         town.gorgias_edit(town.rng.choice(list(town.sandbox.tickets.rows)))
         await town.redmine_edit(town.rng.choice(issues))
+    town.sandbox.calls.clear()
     code, out = await town.syncd("once", str(town.config()))
+    print(out, dict(town.sandbox.calls))
     assert await town.differences() == []
     assert code == 0, out
 
