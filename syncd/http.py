@@ -9,6 +9,7 @@ import contextlib
 import email.utils
 import ipaddress
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextvars import ContextVar
@@ -213,7 +214,8 @@ class Transport:
             timeout=timeout,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "syncd", "Accept": "application/json"},
-            trust_env=True,
+            # Looking for a proxy costs two trips to a thread for each call: only where there is one to find.
+            trust_env=bool(urllib.request.getproxies()),
         )
 
     async def json(self, method: str, path: str, **options: Any) -> Any:
