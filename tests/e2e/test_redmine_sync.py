@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from connectors.gorgias.sandbox import Options, RateLimit, Sandbox
 from tests.e2e.servers import RedmineServer, redmine
-from tests.e2e.town import AGENTS, Town
+from tests.e2e.town import AGENTS, Town, severity_field
 
 #: How much is there before the first pass, and how many edits a round has; a longer run sets more.
 TICKETS, ISSUES, EDITS = (int(number) for number in os.environ.get("SYNCD_E2E_SIZE", "60,15,40").split(","))
@@ -30,10 +30,7 @@ async def town(server: RedmineServer, tmp_path_factory: pytest.TempPathFactory) 
     """Both products, with their people, and nothing linked yet."""
     folder: Path = tmp_path_factory.mktemp("town")
     sandbox = Sandbox(Options(accounts=dict.fromkeys(AGENTS, "key"), rate_limit=RateLimit(4000, 200.0)))
-    choices = {"data_type": "text", "input_settings": {"input_type": "dropdown", "choices": ["S1", "S2", "S3", "S4"]}}
-    sandbox["custom_fields"].add(
-        {"object_type": "Ticket", "label": "Severity", "definition": choices, "created_datetime": sandbox.stamp()}
-    )
+    severity_field(sandbox)
     async with sandbox.serve() as url, aiohttp.ClientSession() as session:
         made = Town(sandbox, url, server, session, folder)
         for _ in range(TICKETS):

@@ -192,9 +192,8 @@ class Town:
             issue = (await self.call("GET", f"/issues/{rid}.json"))["issue"]
             number = self.redmine.seeded["custom_fields"]["Tags"]
             tags = next((f["value"] for f in issue["custom_fields"] if f["id"] == number), "") or ""
-            change = {
-                "custom_fields": [{"id": number, "value": ",".join(filter(None, [tags, rng.choice(["r1", "r2"])]))}]
-            }
+            together = sorted({*filter(None, map(str.strip, tags.split(","))), rng.choice(["r1", "r2"])})
+            change = {"custom_fields": [{"id": number, "value": ", ".join(together)}]}
         else:
             await self.redmine_note(rid)
             return
@@ -338,6 +337,14 @@ tracker = "Support"
             for side, found in (("redmine", at_redmine), ("gorgias", at_gorgias))
             if found != self.files
         ]
+
+
+def severity_field(sandbox: Sandbox) -> None:
+    """A dropdown at Gorgias that bears the name of a field of the seeded Redmine."""
+    choices = {"data_type": "text", "input_settings": {"input_type": "dropdown", "choices": ["S1", "S2", "S3", "S4"]}}
+    sandbox["custom_fields"].add(
+        {"object_type": "Ticket", "label": "Severity", "definition": choices, "created_datetime": sandbox.stamp()}
+    )
 
 
 def _said(text: str | None) -> str:
