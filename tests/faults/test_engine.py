@@ -1,20 +1,22 @@
 """The engine on two desks, without faults: every kind of thing crosses, in both directions, exactly once."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from state.tables import Parked
+from syncd.settings import SyncSettings
 from tests.faults.world import ANN, BOB, G, R, World
 
 
 @pytest.fixture
-def world() -> Iterator[World]:
+async def world(sqlite_template: Path) -> AsyncIterator[World]:
     """A fresh world."""
-    made = World()
+    made = World(sqlite_template)
     yield made
-    made.close()
+    await made.close()
 
 
 def only(world: World, side: str) -> object:
@@ -159,15 +161,15 @@ async def test_a_lost_store_finds_its_copies_again(world: World) -> None:
         world.gorgias.add_ticket(f"G{number}", f"g{number}")
         world.remote.add_ticket(f"R{number}", f"r{number}", author=BOB)
     await world.settle()
-    (world.folder / "world.db").unlink()
+    await world.lose_store()
     await world.settle()
     assert len(world.gorgias.tickets) == len(world.remote.tickets) == 6
     assert set(world.texts(G).values()) == set(world.texts(R).values()) == {1}
 
 
-async def test_one_way_sync_writes_to_one_side_only() -> None:
+async def test_one_way_sync_writes_to_one_side_only(world: World) -> None:
     """`direction = "to_remote"` never writes to Gorgias."""
-    world = World(direction="to_remote")
+    world.sync = SyncSettings(direction="to_remote")
     gid = world.gorgias.add_ticket("A", "a")
     world.remote.add_ticket("B", "b", author=BOB)
     await world.settle()
@@ -178,4 +180,3 @@ async def test_one_way_sync_writes_to_one_side_only() -> None:
     assert world.remote.tickets[copy.id].subject == "A2"
     assert len(world.gorgias.tickets) == 1
     assert world.gorgias.tickets[gid].priority == "normal"
-    world.close()

@@ -1,6 +1,7 @@
 """Two desks, a store on disk and the engine between them, with a fault at any step: the bench of the engine's tests."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections import Counter
@@ -14,6 +15,7 @@ from typing import Any, Literal
 from connectors.desk import SYNC_USER, Desk
 from connectors.memory import MemoryConnector
 from state.store import Store
+from state.tables import Dirty
 from syncd.bench import Report
 from syncd.engine import Engine
 from syncd.errors import OutcomeUnknown, StoreBusy, TryLater
@@ -23,6 +25,8 @@ from syncd.settings import SyncSettings
 
 G, R = Side.GORGIAS, Side.REMOTE
 START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+#: A world lives for a fraction of a second: where there is memory to keep its database in, no disk is waited for.
+SHM = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 Kind = Literal["crash", "error"]
 Moment = Literal["before", "after"]
 #: Calls of a connector that change the account.
@@ -79,9 +83,12 @@ class Steps:
 
 
 class FaultyStore(Store):
-    """A store whose every transaction is a step."""
+    """One process's door to the world's database; each of its transactions is a step."""
 
-    steps: Steps
+    def __init__(self, opened: Store, steps: Steps) -> None:
+        # Opening a database costs more than all that a pass does with it: the world's processes share one connection.
+        self._database, self._now = opened._database, opened._now
+        self.steps = steps
 
     async def _run(self, work: Any, lease: Any = None) -> Any:
         self.steps.pass_by("store", "before")
@@ -120,16 +127,16 @@ class World:
         *,
         gorgias: Mapping[str, Any] | None = None,
         remote: Mapping[str, Any] | None = None,
+        url: str | None = None,
         **sync: Any,
     ) -> None:
         self.now = START
         self.steps = Steps()
         self.sync = SyncSettings(**sync)
         self.desks = {G: gorgias_desk(self.clock, **(gorgias or {})), R: remote_desk(self.clock, **(remote or {}))}
-        self.folder = Path(tempfile.mkdtemp(prefix="syncd-world-"))
-        self.url = f"sqlite:///{self.folder / 'world.db'}"
-        if template:
-            shutil.copy(template, self.folder / "world.db")
+        self.folder = Path(tempfile.mkdtemp(prefix="syncd-world-", dir=SHM))
+        self.template, self.url = template, url
+        self._store: Store | None = None
         for side, desk in self.desks.items():
             desk.fault = self._fault_of(side)
 
@@ -160,11 +167,8 @@ class World:
     async def passes(self, number: int = 1, *, pause: float = 3.0, force: bool = False) -> list[Report]:
         """A process that makes this many passes and ends in good order; a Crash ends it at once."""
         reports = []
-        store = FaultyStore(self.url, self.clock)
-        store.steps = self.steps
         async with AsyncExitStack() as stack:
-            await store.open()
-            stack.push_async_callback(store.close)
+            store = FaultyStore(await self.store(), self.steps)
             lease = await store.acquire("acme", "test", LEASE, lambda _holder: True)
             accounts = {side: MemoryConnector(desk, side, "acme") for side, desk in self.desks.items()}
             engine = await stack.enter_async_context(
@@ -196,18 +200,32 @@ class World:
 
     async def waiting(self) -> list[str]:
         """Why what is dirty is still dirty."""
-        from state.tables import Dirty
-
-        async with Store(self.url, self.clock) as store:
-            return [f"{row.side} {row.ticket_id}: {row.error or row.why}" for row in await store.rows(Dirty, "acme")]
+        return [f"{row.side} {row.ticket_id}: {row.error or row.why}" for row in await self.rows(Dirty)]
 
     async def rows(self, table: Any) -> list[Any]:
         """The rows of a table of the store."""
-        async with Store(self.url, self.clock) as store:
-            return await store.rows(table, "acme")
+        return await (await self.store()).rows(table, "acme")
 
-    def close(self) -> None:
+    async def store(self) -> Store:
+        """The database, opened when it is first asked for."""
+        if self._store is None:
+            file = self.folder / "world.db"
+            if self.template:
+                shutil.copy(self.template, file)
+            self._store = await Store(self.url or f"sqlite:///{file}", self.clock).open()
+        return self._store
+
+    async def lose_store(self) -> None:
+        """The database is gone, as after a disk failure."""
+        if self._store is not None:
+            await self._store.close()
+            self._store = None
+        for file in self.folder.glob("world.db*"):
+            file.unlink()
+
+    async def close(self) -> None:
         """Remove the database."""
+        await self.lose_store()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- oracles ------------------------------------------------------------------------------------------------
