@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,19 +12,20 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from state.store import Notice
-from syncd import config, log, progress, reports, show
+from syncd import config, log, passes, progress, reports, show, stores
+from syncd import live as live_check
 from syncd.daemon import serve
 from syncd.demo.run import demo as run_demo
 from syncd.dry import dry_run
 from syncd.errors import ConfigError, SyncdError
-from syncd.passes import Outcome
+from syncd.explain import explain as explain_ticket
 from syncd.passes import once as run_once
 from syncd.settings import Settings
 
 T = TypeVar("T")
 #: Commands that belong to a product (the Gorgias sandbox and its operations) come from its package.
 COMMANDS = "syncd.commands"
+SIGTERM = "SIGTERM"
 
 out = Console(soft_wrap=True)
 
@@ -52,8 +54,18 @@ class Commands(click.Group):
         except SyncdError as error:
             click.echo(f"error: {log.masked(str(error))}", err=True)
             ctx.exit(1)
-        except KeyboardInterrupt:
-            ctx.exit(130)
+        except BrokenPipeError:  # whoever read our output has enough: click knows what to do
+            raise
+        except OSError as error:
+            where = f" ({error.filename})" if error.filename else ""
+            click.echo(f"error: {error.strerror or error}{where}: free space or mend the rights, then repeat", err=True)
+            ctx.exit(1)
+        except (KeyboardInterrupt, _TerminatedError) as error:
+            ctx.exit(128 + (signal.SIGTERM if isinstance(error, _TerminatedError) else signal.SIGINT))
+
+
+class _TerminatedError(Exception):
+    """SIGTERM came; what was open is closed."""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -74,11 +86,27 @@ def load(paths: Sequence[Path]) -> Settings:
 
 CONFIGS = click.argument("configs", nargs=-1, required=True, type=click.Path(path_type=Path))
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+PATIENCE = click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=passes.PATIENCE,
+    show_default=True,
+    help="Seconds to wait in all for what wants another try.",
+)
 
 
-def _run(work: Awaitable[T]) -> T:
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end, or until SIGTERM, which leaves time to close what is open."""
+
     async def all_of_it() -> T:
-        return await work
+        task = asyncio.create_task(work)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel, SIGTERM)
+        try:
+            return await task
+        except asyncio.CancelledError as error:
+            if SIGTERM not in error.args:
+                raise
+            raise _TerminatedError from error
 
     return asyncio.run(all_of_it())
 
@@ -92,37 +120,35 @@ def _print(value: Any, as_json: bool, people: Callable[[Console, Any], None]) ->
 
 @main.command()
 @CONFIGS
-def run(configs: tuple[Path, ...]) -> None:
+@click.option("--standby", is_flag=True, help="Wait for workspaces that other processes hold, instead of giving up.")
+def run(configs: tuple[Path, ...], standby: bool) -> None:
     """Run the daemon. CONFIG is a TOML file or a folder of them, one workspace a file."""
-    _run(serve(configs, load(configs)))
+    _run(serve(configs, load(configs), standby=standby))
 
 
 @main.command()
 @CONFIGS
 @JSON
+@PATIENCE
 @click.option("--force", is_flag=True, help="Do what the mass-delete guard stopped.")
-def once(configs: tuple[Path, ...], as_json: bool, force: bool) -> None:
+def once(configs: tuple[Path, ...], as_json: bool, patience: float, force: bool) -> None:
     """Pass until nothing is left to do. Exits with 0 all in step, 3 something parked, 1 otherwise."""
-    settings = load(configs)
-    with progress.passes(settings) as shown:
-        outcomes = _run(run_once(settings, force=force, progress=shown))
-    _end(outcomes, as_json)
+    _pass(load(configs), as_json, force=force, patience=patience)
 
 
 @main.command()
 @CONFIGS
 @JSON
-def backfill(configs: tuple[Path, ...], as_json: bool) -> None:
+@PATIENCE
+def backfill(configs: tuple[Path, ...], as_json: bool, patience: float) -> None:
     """Load everything for the first time, or go on where that stopped."""
-    settings = load(configs)
-    with progress.passes(settings) as shown:
-        outcomes = _run(run_once(settings, progress=shown))
-    _end(outcomes, as_json)
+    _pass(load(configs), as_json, force=False, patience=patience)
 
 
-def _end(outcomes: list[Outcome], as_json: bool) -> None:
-    listed = [show.outcome(outcome) for outcome in outcomes]
-    _print(listed, as_json, show.outcomes)
+def _pass(settings: Settings, as_json: bool, *, force: bool, patience: float) -> None:
+    with progress.passes() as shown:
+        outcomes = _run(run_once(settings, force=force, patience=patience, progress=shown))
+    _print([show.outcome(outcome) for outcome in outcomes], as_json, show.outcomes)
     codes = {outcome.exit_code for outcome in outcomes}
     sys.exit(1 if 1 in codes else max(codes))
 
@@ -132,8 +158,9 @@ def _end(outcomes: list[Outcome], as_json: bool) -> None:
 @JSON
 def plan(configs: tuple[Path, ...], as_json: bool) -> None:
     """Show what `once` would write, ticket by ticket, and write nothing anywhere."""
-    intended = _run(dry_run(load(configs)))
-    _print([show.intended(write) for write in intended], as_json, show.plan)
+    intentions = _run(dry_run(load(configs)))
+    _print([show.intentions(found) for found in intentions], as_json, show.plan)
+    sys.exit(1 if any(found.problems for found in intentions) else 0)
 
 
 @main.command()
@@ -142,14 +169,20 @@ def plan(configs: tuple[Path, ...], as_json: bool) -> None:
 @JSON
 def check(configs: tuple[Path, ...], live: bool, as_json: bool) -> None:
     """Report all problems of the configuration at once."""
-    settings = load(configs)
-    found = _run(reports.check_live(settings)) if live else []
+    try:
+        settings = load(configs)
+    except ConfigError as error:
+        if not as_json:
+            raise
+        problems = [log.masked(problem) for problem in error.problems]
+        _print({"problems": problems, "workspaces": [], "findings": []}, True, show.check)
+        sys.exit(2)
     rows = [
         {"workspace": name, "side": str(side), "what": finding.what, "ok": finding.ok, "hint": finding.hint}
-        for name, side, finding in found
+        for name, side, finding in (_run(live_check.check(settings)) if live else [])
     ]
     names = [workspace.name for workspace in settings.workspaces]
-    _print({"workspaces": names, "findings": rows}, as_json, show.check)
+    _print({"problems": [], "workspaces": names, "findings": rows}, as_json, show.check)
     sys.exit(0 if all(row["ok"] for row in rows) else 2)
 
 
@@ -183,29 +216,17 @@ def conflicts(configs: tuple[Path, ...], as_json: bool) -> None:
 @JSON
 def explain(ticket: str, configs: tuple[Path, ...], as_json: bool) -> None:
     """Say why TICKET (a Gorgias id, or remote:ID) is as it is, and what would be done about it."""
-    found = _run(reports.explain(load(configs), ticket))
+    found = _run(explain_ticket(load(configs), ticket))
     _print([show.explanation(said) for said in found], as_json, show.explanations)
 
 
 @main.command()
 @CONFIGS
+@JSON
 @click.option("--ticket", help="Only this one: a Gorgias id, or remote:ID.")
-def retry(configs: tuple[Path, ...], ticket: str | None) -> None:
+def retry(configs: tuple[Path, ...], as_json: bool, ticket: str | None) -> None:
     """Try what is parked or waiting again, at the next pass."""
-    number = _run(_retry(load(configs), ticket))
-    click.echo(f"{number} tickets will be looked at by the next pass")
-
-
-async def _retry(settings: Settings, ticket: str | None) -> int:
-    number = 0
-    async with reports.open_store(settings) as store:
-        for workspace in settings.workspaces:
-            await store.wake(workspace.name)
-            tickets = await reports.to_retry(store, workspace.name, ticket)
-            for side, ids in tickets.items():
-                await store.mark(workspace.name, side, [Notice(found, "retry", deep=True) for found in ids])
-                number += len(ids)
-    return number
+    _print(_run(reports.retry(load(configs), ticket)), as_json, show.retry)
 
 
 @main.command()
@@ -224,10 +245,11 @@ def db() -> None:
 @CONFIGS
 def upgrade(configs: tuple[Path, ...]) -> None:
     """Bring the database's schema up to date."""
+    settings = load(configs)
+    _run(_upgrade(settings))
+    click.echo(f"{stores.place(settings)} is up to date")
 
-    async def work(settings: Settings) -> None:
-        async with reports.open_store(settings):
-            pass
 
-    _run(work(load(configs)))
-    click.echo("the database is up to date")
+async def _upgrade(settings: Settings) -> None:
+    async with stores.opened(settings):
+        pass

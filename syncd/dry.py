@@ -2,14 +2,16 @@
 
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from state.store import Store
+from state.tables import Dirty
+from syncd import log, text, wording
 from syncd.connector import (
     Changes,
     Connector,
@@ -20,15 +22,19 @@ from syncd.connector import (
     Vocabulary,
     Written,
 )
-from syncd.errors import GuardTripped
-from syncd.model import BUILT_IN, CUSTOM, Attachment, Comment, Side, Ticket, Value, values
+from syncd.errors import AccountError, ConfigError
+from syncd.model import BUILT_IN, CUSTOM, Attachment, Comment, Marker, Side, Ticket, Value, values
 from syncd.runner import running, utc_now
 from syncd.settings import Settings, Workspace
+from syncd.stores import is_missing, looked_at
+
+#: How much of a comment is shown.
+SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Intended:
-    """A write that would have been done: its kind, the ticket it would have changed, and what."""
+    """A write that would have been done: its kind, the ticket it is about in people's words, and what."""
 
     workspace: str
     side: Side
@@ -37,22 +43,51 @@ class Intended:
     what: Mapping[str, Any]
 
 
-async def dry_run(settings: Settings) -> list[Intended]:
-    """What `once` would write now. Raises GuardTripped when a side cannot be read or a guard would stop it."""
-    intended: list[Intended] = []
+@dataclass(slots=True)
+class Intentions:
+    """What `once` would write in one workspace, and what it could not tell or would not do."""
+
+    workspace: str
+    writes: list[Intended] = field(default_factory=list)
+    waits: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+async def dry_run(settings: Settings) -> list[Intentions]:
+    """What `once` would write now, by workspace. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="syncd-") as folder:
-        async with Store(settings.store.url.get_secret_value(), utc_now) as store:
-            for workspace in settings.workspaces:
-                async with store.copied(workspace.name, Path(folder) / f"{workspace.name}.db") as copy:
-                    await _dry(workspace, copy, Path(folder), intended)
-    return intended
+        async with AsyncExitStack() as stack:
+            # Without a database nothing is known, and none is made: every ticket is new to an empty copy.
+            store = None if is_missing(settings) else await stack.enter_async_context(looked_at(settings))
+            return [await _one(workspace, store, Path(folder)) for workspace in settings.workspaces]
 
 
-async def _dry(workspace: Workspace, copy: Store, folder: Path, intended: list[Intended]) -> None:
-    async with running(workspace, copy, folder, wrap=lambda account: ReadOnly(account, intended)) as runner:
-        report = await runner.look(force=True)
-        if report and (report.down or report.guard):
-            raise GuardTripped(report.guard or "; ".join(f"{side}: {why}" for side, why in report.down.items()))
+async def _one(workspace: Workspace, store: Store | None, folder: Path) -> Intentions:
+    found = Intentions(workspace.name)
+    path = folder / f"{workspace.name}.db"
+    try:
+        async with store.copied(workspace.name, path) if store else Store(f"sqlite:///{path}", utc_now) as copy:
+            await _dry(workspace, copy, folder, found)
+    except (AccountError, ConfigError) as error:
+        found.problems.append(log.masked(str(error)))
+    return found
+
+
+async def _dry(workspace: Workspace, copy: Store, folder: Path, found: Intentions) -> None:
+    def wrap(account: Connector) -> Connector:
+        return ReadOnly(account, found.writes, wording.products(workspace))
+
+    async with running(workspace, copy, folder, wrap=wrap) as runner:
+        with log.bound(workspace=workspace.name, dry_run=True):
+            report = await runner.engine.run_pass()
+        found.problems += [log.masked(f"{side}: {why}") for side, why in report.down.items()]
+        found.problems += [log.masked(report.guard)] if report.guard else []
+        names = wording.products(workspace)
+        found.waits += [
+            log.masked(f"{wording.ticket(names, Side(row.side), row.ticket_id)}: {row.error}")
+            for row in await copy.rows(Dirty, workspace.name)
+            if row.error
+        ]
 
 
 class ReadOnly(Connector):
@@ -61,13 +96,17 @@ class ReadOnly(Connector):
     name = "read-only"
     Config = ConnectorConfig
 
-    def __init__(self, account: Connector, intended: list[Intended]) -> None:
+    def __init__(self, account: Connector, intended: list[Intended], names: wording.Products) -> None:
         super().__init__(account.side, account.workspace)
         self.account = account
         self.capabilities = replace(account.capabilities, comments_on_create=1000)
         self.transport = account.transport
         self._intended = intended
+        self._names = names
         self._numbers = count(1)
+        #: The tickets that would have been made, by the ids they got here, and what each would be a copy of.
+        self._made: dict[str, Ticket] = {}
+        self._copies: dict[str, str] = {}
 
     @classmethod
     def open(cls, config: Any, side: Side, workspace: str) -> AbstractAsyncContextManager["Connector"]:
@@ -75,7 +114,7 @@ class ReadOnly(Connector):
         raise NotImplementedError
 
     def _note(self, kind: str, ticket: str, what: Mapping[str, Any]) -> None:
-        self._intended.append(Intended(self.workspace, self.side, kind, ticket, what))
+        self._intended.append(Intended(self.workspace, self.side, kind, self.label(ticket), what))
 
     # -- reading: passed on ---------------------------------------------------------------------------------------
 
@@ -89,12 +128,14 @@ class ReadOnly(Connector):
         return self.account.changes(stream, cursor)
 
     async def get(self, ticket_id: str) -> Ticket:
-        """The account's own."""
-        return await self.account.get(ticket_id)
+        """The account's own, or one that would have been made."""
+        return self._made.get(ticket_id) or await self.account.get(ticket_id)
 
     async def get_many(self, ids: Sequence[str]) -> Mapping[str, Ticket]:
-        """The account's own."""
-        return await self.account.get_many(ids)
+        """The account's own, and those that would have been made."""
+        made = {ticket_id: self._made[ticket_id] for ticket_id in ids if ticket_id in self._made}
+        real = [ticket_id for ticket_id in ids if ticket_id not in made]
+        return {**(await self.account.get_many(real) if real else {}), **made}
 
     async def find(self, marker: str) -> Sequence[Ticket]:
         """The account's own."""
@@ -132,12 +173,26 @@ class ReadOnly(Connector):
 
     # -- writing: noted -------------------------------------------------------------------------------------------
 
+    def label(self, ticket_id: str) -> str:
+        """How people name this ticket; one that would have been made is named by what it is a copy of."""
+        return self._copies.get(ticket_id) or wording.ticket(self._names, self.side, ticket_id)
+
     async def create(self, ticket: Ticket, marker: str, uploads: Mapping[str, Sequence[Upload]]) -> Ticket:
         """Note a new ticket."""
-        fields = {name: value for name, value in values(ticket).items() if value not in (None, "")}
+        shown = {name: value for name, value in values(ticket).items() if value not in (None, "")}
         comments = [_said(comment) for comment in ticket.comments or ()]
-        self._note("create", marker.rpartition(":")[2], {**fields, "tags": sorted(ticket.tags), "comments": comments})
-        return replace(ticket, id=f"new-{next(self._numbers)}", marker=marker, comments=self._numbered(ticket.comments))
+        source = Marker.parse(marker)
+        made = f"new-{next(self._numbers)}"
+        original = wording.ticket(self._names, source.side, source.id) if source else marker
+        self._copies[made] = f"the copy of {original}"
+        self._note("create", made, {**shown, "tags": sorted(ticket.tags), "comments": comments})
+        return self._keep(replace(ticket, id=made, marker=marker, comments=self._numbered(ticket.comments)))
+
+    def _keep(self, ticket: Ticket) -> Ticket:
+        """What would be read back from now on of a ticket that would have been made."""
+        if ticket.id in self._copies:
+            self._made[ticket.id] = ticket
+        return ticket
 
     def _numbered(self, comments: Sequence[Comment] | None) -> tuple[Comment, ...]:
         return tuple(replace(comment, id=f"new-{next(self._numbers)}") for comment in comments or ())
@@ -152,7 +207,7 @@ class ReadOnly(Connector):
         built_in: dict[str, Any] = {name: value for name, value in changes.fields.items() if name in BUILT_IN}
         custom = {n.removeprefix(CUSTOM): v for n, v in changes.fields.items() if n.startswith(CUSTOM)}
         tags = (ticket.tags | changes.add_tags) - changes.remove_tags
-        return replace(ticket, fields={**(ticket.fields or {}), **custom}, tags=tags, **built_in)
+        return self._keep(replace(ticket, fields={**(ticket.fields or {}), **custom}, tags=tags, **built_in))
 
     async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
         """Note a new comment."""
@@ -161,7 +216,7 @@ class ReadOnly(Connector):
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
         """Note a comment's new text."""
-        self._note("edit", ticket_id, _said(comment))
+        self._note("edit", ticket_id, {"comment": comment.id, **_said(comment)})
         return comment
 
     async def delete(self, ticket_id: str) -> None:
@@ -170,7 +225,7 @@ class ReadOnly(Connector):
 
 
 def _said(comment: Comment) -> dict[str, Any]:
-    said: dict[str, Any] = {"text": comment.body.text[:200], "private": comment.private}
+    said: dict[str, Any] = {"text": text.shorten(comment.body.text, SHOWN), "private": comment.private}
     if comment.attachments:
         said["files"] = [file.file_name for file in comment.attachments]
     return said

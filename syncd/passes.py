@@ -1,24 +1,44 @@
 """Passes until nothing is left to do: `syncd once` and `syncd backfill`."""
 
 import asyncio
+import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from state.store import Store
+from state.tables import Dirty
+from syncd import log
 from syncd.bench import Report
+from syncd.errors import StoreError, SyncdError
+from syncd.model import Side
 from syncd.runner import Runner, running, utc_now
 from syncd.settings import Settings, Workspace
+from syncd.stores import opened
 
-#: How long `once` waits for tickets that want to be tried again soon, and for a side that is down.
-PATIENCE = 180.0
+#: How long `once` waits in all for tickets that want another try, and for a side that is down (seconds).
+PATIENCE = 60.0
 #: A workspace whose sides change faster than this many passes is left to the daemon.
 MAX_PASSES = 200
-#: How often a side that is down is tried before `once` gives up, and the pause before each (seconds).
+#: The pauses before each further try of a side that is down (seconds).
 DOWN_PAUSES = (2.0, 5.0, 10.0)
+#: How often the progress of a pass under way is told (seconds).
+BLINK = 0.25
 
-Progress = Callable[[Runner, Report], None]
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a run of passes is: tickets looked at, tickets known to be left, writes that landed."""
+
+    workspace: str
+    looked: int
+    left: int
+    writes: int
+
+
+Progress = Callable[[Step], None]
 
 
 @dataclass(slots=True)
@@ -47,67 +67,118 @@ class Outcome:
 
 
 async def once(
-    settings: Settings, *, force: bool = False, progress: Progress = lambda _runner, _report: None
+    settings: Settings,
+    *,
+    force: bool = False,
+    patience: float = PATIENCE,
+    progress: Progress = lambda _step: None,
 ) -> list[Outcome]:
-    """Bring every workspace into step. Raises LeaseHeld, StoreError."""
+    """Bring every workspace into step; what keeps one from it is told in its outcome. Raises StoreError."""
     with tempfile.TemporaryDirectory(prefix="syncd-") as folder:
-        async with Store(settings.store.url.get_secret_value(), utc_now) as store:
-            work = [_once(workspace, store, Path(folder), force, progress) for workspace in settings.workspaces]
-            return list(await asyncio.gather(*work))
+        async with opened(settings) as store:
+            run = _Run(store, Path(folder), force, patience, progress)
+            return list(await asyncio.gather(*(run.workspace(workspace) for workspace in settings.workspaces)))
 
 
-async def _once(workspace: Workspace, store: Store, folder: Path, force: bool, progress: Progress) -> Outcome:
-    async with running(workspace, store, folder) as runner:
-        runner.engine.bench.force = force
-        return await passes(runner, progress)
+@dataclass(frozen=True, slots=True)
+class _Run:
+    store: Store
+    folder: Path
+    force: bool
+    patience: float
+    progress: Progress
+
+    async def workspace(self, workspace: Workspace) -> Outcome:
+        """Passes over one workspace; whatever it cannot do stays with it."""
+        try:
+            async with running(workspace, self.store, self.folder) as runner:
+                if self.force:
+                    runner.engine.bench.force = True
+                    await self.store.wake(workspace.name)  # what the guard stopped waits for an hour
+                return await passes(runner, self.progress, self.patience)
+        except SyncdError as error:
+            return Outcome(workspace.name, problems=[log.masked(str(error))])
 
 
-async def passes(runner: Runner, progress: Progress = lambda _runner, _report: None) -> Outcome:
+async def passes(runner: Runner, progress: Progress = lambda _step: None, patience: float = PATIENCE) -> Outcome:
     """Pass after pass until one writes nothing and nothing wants to be tried again soon."""
     outcome = Outcome(runner.workspace.name)
-    pauses = iter(DOWN_PAUSES)
-    patience = PATIENCE
+    down = iter(DOWN_PAUSES)
     for _ in range(MAX_PASSES):
-        report = await runner.look(force=True)
-        if report is None:
-            outcome.problems = [str(error.reason) for error in (runner.outages[key] for key in runner.outages)]
-            break
-        outcome.passes += 1
+        async with _told(runner, outcome, progress):
+            report = await runner.look(force=True)
         _add(outcome, report)
-        progress(runner, report)
-        if report.guard:
-            outcome.problems = [report.guard]
+        pause = await _pause(runner, report, down)
+        if pause is None or pause > patience:
             break
-        if report.down:
-            pause = next(pauses, None)
-            if pause is None:
-                outcome.problems = [f"{side}: {why}" for side, why in report.down.items()]
-                break
-        elif report.writes or report.failed:
-            pause = 0.0
-        else:
-            pause = await _next_try(runner, patience)
-            if pause is None:
-                break
         patience -= pause
         await asyncio.sleep(pause)
-    counts = await runner.store.counts(runner.workspace.name)
-    outcome.links, outcome.parked = counts["links"], counts["parked"]
-    outcome.waiting = max(0, counts["dirty"] - counts["parked"]) if not outcome.problems else counts["dirty"]
+    if runner.trouble:
+        more = " (`syncd check --live` says what to do)" if _refused(runner) else ""
+        outcome.problems = [runner.trouble + more]
+    with contextlib.suppress(StoreError):  # it is among the problems
+        await _count(runner, outcome)
     return outcome
 
 
-async def _next_try(runner: Runner, patience: float) -> float | None:
-    """How long until a waiting ticket wants another try; None when that is too long, or nothing waits."""
-    due = await runner.store.next_due(runner.workspace.name)
-    if due is None:
+async def _pause(runner: Runner, report: Report | None, down: Iterator[float]) -> float | None:
+    """How long until the next pass; None when another would not help."""
+    if runner.lost.is_set() or (report and report.guard):
         return None
-    wait = max(0.2, (due - utc_now()).total_seconds())
-    return wait if wait <= patience else None
+    if report is None or report.down:
+        return None if _refused(runner) else next(down, None)
+    if report.writes or report.failed:
+        return 0.0
+    due = await runner.store.next_due(runner.workspace.name)
+    return None if due is None else max(0.2, (due - utc_now()).total_seconds())
 
 
-def _add(outcome: Outcome, report: Report) -> None:
+def _refused(runner: Runner) -> bool:
+    """Whether an account has answered 401, which does not change while one waits."""
+    transports = [runner.accounts[side].transport for side in Side if side in runner.last.down]
+    return any(status == 401 for transport in transports if transport for _, status in transport.counters.calls)
+
+
+@asynccontextmanager
+async def _told(runner: Runner, outcome: Outcome, progress: Progress) -> AsyncIterator[None]:
+    """Tell how far the pass is while the block runs."""
+    task = asyncio.create_task(_tell(runner, outcome, progress))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _tell(runner: Runner, outcome: Outcome, progress: Progress) -> None:
+    looked, writes = outcome.looked, sum(outcome.writes.values())
+    while True:
+        await asyncio.sleep(BLINK)
+        report = runner.engine.bench.report
+        with contextlib.suppress(StoreError):  # the pass itself meets it, too
+            counts = await runner.store.counts(outcome.workspace)
+            left = counts["dirty"] - counts["waiting"]
+            progress(Step(outcome.workspace, looked + report.looked, left, writes + sum(report.writes.values())))
+
+
+def _add(outcome: Outcome, report: Report | None) -> None:
+    outcome.passes += 1
+    if report is None:
+        return
     outcome.looked += report.looked
     outcome.conflicts += report.conflicts
     for (side, kind), number in report.writes.items():
         outcome.writes[f"{side}.{kind}"] = outcome.writes.get(f"{side}.{kind}", 0) + number
+
+
+async def _count(runner: Runner, outcome: Outcome) -> None:
+    """What is left: a ticket waits when it is to be looked at again for another reason than a parked write."""
+    name = runner.workspace.name
+    counts = await runner.store.counts(name)
+    outcome.links, outcome.parked, outcome.waiting = counts["links"], counts["parked"], counts["dirty"]
+    if outcome.problems or not outcome.parked:
+        return
+    rows = await runner.store.rows(Dirty, name)
+    units = [await runner.store.unit(name, Side(row.side), row.ticket_id) for row in rows]
+    outcome.waiting = sum(1 for unit in units if not unit.parked)

@@ -27,6 +27,7 @@ logger = log.get(__name__)
 LEASE = timedelta(seconds=60)
 #: While a side is down it is looked at less and less often, but at least this often (seconds).
 LONGEST_PAUSE = 120.0
+STOPPING = "syncd is stopping"
 
 
 def utc_now() -> datetime:
@@ -79,32 +80,67 @@ class Runner:
         self.lost = asyncio.Event()
         self.seconds = 0.0
         self._quiet_until = 0.0
+        self._tried_at = 0.0
         self._failures = 0
+        self._stopping = False
+        self._task: asyncio.Task[Any] | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @property
     def accounts(self) -> dict[Side, Connector]:
         """The open accounts by side."""
         return dict(self.engine.bench.accounts)
 
+    @property
+    def trouble(self) -> str:
+        """Why this workspace cannot do its work now; empty when it can."""
+        if self.lost.is_set():
+            return f"the workspace {self.workspace.name} was taken over by another process"
+        reasons = [f"{key}: {self.outages[key].reason}" for key in self.outages]
+        return "; ".join([*reasons, *([log.masked(self.last.guard)] if self.last.guard else [])])
+
     async def look(self, *, force: bool = False) -> Report | None:
-        """One pass; None while a side that is down is left alone. Raises LeaseHeld when the workspace is lost."""
-        if not force and time.monotonic() < self._quiet_until:
+        """One pass; None when there was none, or none that ended: `trouble` says why, if it is one."""
+        busy = not self._idle.is_set()
+        if busy or self._stopping or self.lost.is_set() or (not force and time.monotonic() < self._quiet_until):
             return None
-        started = time.monotonic()
-        with log.bound(workspace=self.workspace.name):
-            try:
-                report = await self.engine.run_pass()
-            except LeaseHeld:
-                self.lost.set()
-                raise
-            except StoreError as error:
-                self.outages.failed("store", "the store cannot be used", error)
-                self._pause()
-                return None
-            self.seconds = time.monotonic() - started
+        self._task = asyncio.current_task()
+        self._idle.clear()
+        self._tried_at = time.monotonic()
+        try:
+            with log.bound(workspace=self.workspace.name):
+                return await self._pass()
+        finally:
+            self.seconds = time.monotonic() - self._tried_at
+            self._task = None
+            self._idle.set()
+
+    async def _pass(self) -> Report | None:
+        try:
+            report = await self.engine.run_pass()
+        except LeaseHeld as error:
+            self._lose(error)
+        except StoreError as error:
+            self._fail("store", "the store cannot be used", error)
+        except Exception as error:  # noqa: BLE001 - a defect stays with its workspace: the others go on
+            self._fail("defect", "a pass met a defect of syncd", f"{type(error).__name__}: {error}", exc_info=True)
+        else:
             self.outages.recovered("store", "the store can be used again")
+            self.outages.recovered("defect", "passes end as they should again")
+            report.down = {side: why for side, why in report.down.items() if why != STOPPING}
             self._note(report)
-        return report
+            return report
+        return None
+
+    def _fail(self, key: str, event: str, error: object, **details: Any) -> None:
+        self.outages.failed(key, event, error, **details)
+        self._pause()
+
+    def _lose(self, error: LeaseHeld) -> None:
+        if not self.lost.is_set():
+            logger.error("the workspace was taken over", error=str(error), workspace=self.workspace.name)
+            self.lost.set()
 
     def _note(self, report: Report) -> None:
         self.last = report
@@ -112,42 +148,62 @@ class Runner:
             if side in report.down:
                 self.since.setdefault(side, utc_now())
                 self.outages.failed(side, "an account cannot be worked with", report.down[side], side=side)
-            else:
+            elif not self._stopping:  # a pass that was told to end may not have asked this side
                 self.since.pop(side, None)
                 self.outages.recovered(side, "the account can be worked with again", side=side)
         if report.down:
             self._pause()
             return
         self._failures, self._quiet_until = 0, 0.0
-        self.last_success = utc_now()
+        if not report.guard:
+            self.last_success = utc_now()
         if not report.quiet:
             writes = {f"{side}.{kind}": count for (side, kind), count in report.writes.items()}
-            logger.info(
-                "pass", looked=report.looked, writes=writes, parked=report.parked, seconds=round(self.seconds, 2)
-            )
+            seconds = round(time.monotonic() - self._tried_at, 2)
+            logger.info("pass", looked=report.looked, writes=writes, parked=report.parked, seconds=seconds)
 
     def _pause(self) -> None:
         self._failures += 1
         pause = min(LONGEST_PAUSE, self.workspace.poll_interval * 2 ** min(self._failures - 1, 10))
         self._quiet_until = time.monotonic() + (pause if self._failures > 1 else 0.0)
 
-    def wake(self) -> None:
-        """Forget the pause of a side that was down."""
-        self._quiet_until = 0.0
+    def wake(self, side: Side) -> None:
+        """A side has said something: if it was down, it is tried again, but no more often than it is polled."""
+        if side in self.last.down:
+            self._quiet_until = min(self._quiet_until, self._tried_at + self.workspace.poll_interval)
+
+    def finish(self) -> None:
+        """Begin no further pass, and take up no further ticket in the one under way."""
+        self._stopping = True
+        if not self._idle.is_set():
+            # The engine takes up no ticket once a side is down: that is what is wanted here, too.
+            self.engine.bench.report.down.setdefault(Side.GORGIAS, STOPPING)
+
+    async def stop(self, grace: float) -> bool:
+        """`finish`, give the pass under way `grace` seconds, then cut it off; True when it ended by itself."""
+        self.finish()
+        try:
+            async with asyncio.timeout(grace):
+                await self._idle.wait()
+        except TimeoutError:
+            if self._task:
+                self._task.cancel()
+            await self._idle.wait()
+            return False
+        return True
 
     async def hold(self) -> None:
         """Renew the lease for as long as this runs; returns when the workspace is lost."""
-        while True:
-            await asyncio.sleep(LEASE.total_seconds() / 3)
-            try:
-                await self.store.renew(self.lease, LEASE)
-            except LeaseHeld as error:
-                logger.error("the workspace was taken over", error=str(error), workspace=self.workspace.name)
-                self.lost.set()
-                return
-            except StoreError as error:
-                # Nothing can be written without the store either: the fence holds until it is back.
-                self.outages.failed("store", "the store cannot be used", error)
+        with log.bound(workspace=self.workspace.name):
+            while not self.lost.is_set():
+                await asyncio.sleep(LEASE.total_seconds() / 3)
+                try:
+                    await self.store.renew(self.lease, LEASE)
+                except LeaseHeld as error:
+                    self._lose(error)
+                except StoreError as error:
+                    # Nothing can be written without the store either: the fence holds until it is back.
+                    self.outages.failed("store", "the store cannot be used", error)
 
 
 @asynccontextmanager

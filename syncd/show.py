@@ -1,16 +1,35 @@
 """Reports as people read them: tables and sentences on a rich console."""
 
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from syncd.dry import Intended
+from syncd import wording
+from syncd.dry import Intended, Intentions
+from syncd.explain import Explanation
 from syncd.passes import Outcome
-from syncd.reports import Explanation
 
 Rows = list[dict[str, Any]]
+
+#: What a dry run's write would be, for people.
+DEEDS = {
+    "create": "would be made",
+    "update": "would be changed",
+    "comment": "would get a comment",
+    "edit": "would get a comment's new text",
+    "delete": "would be deleted",
+}
+
+
+def _line(console: Console, text: str, style: str = "") -> None:
+    console.print(text, style=style, highlight=False, markup=False)
+
+
+def _several(number: int, one: str, many: str = "") -> str:
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def outcome(done: Outcome) -> dict[str, Any]:
@@ -32,52 +51,86 @@ def outcome(done: Outcome) -> dict[str, Any]:
 def outcomes(console: Console, rows: Rows) -> None:
     """One line a workspace, and what went wrong below it."""
     for row in rows:
-        writes = sum(row["writes"].values())
         state = "in step" if row["in_step"] else "NOT in step"
-        console.print(
-            f"{row['workspace']}: {state}, {row['links']} linked tickets, {writes} writes in {row['passes']} passes"
-            + (f", {row['parked']} parked (syncd parked)" if row["parked"] else "")
-            + (f", {row['waiting']} waiting (syncd status)" if row["waiting"] else "")
-            + (f", {row['conflicts']} conflicts (syncd conflicts)" if row["conflicts"] else ""),
-            highlight=False,
-        )
+        parts = [
+            f"{row['workspace']}: {state}",
+            _several(row["links"], "linked ticket"),
+            f"{_several(sum(row['writes'].values()), 'write')} in {_several(row['passes'], 'pass', 'passes')}",
+            *([f"{row['parked']} parked (syncd parked)"] if row["parked"] else []),
+            *([f"{row['waiting']} waiting (syncd status)"] if row["waiting"] else []),
+            *([f"{_several(row['conflicts'], 'conflict')} (syncd conflicts)"] if row["conflicts"] else []),
+        ]
+        _line(console, ", ".join(parts))
         for problem in row["problems"]:
-            console.print(f"  {escape(problem)}", style="red", highlight=False)
+            _line(console, f"  {problem}", "red")
 
 
-def intended(write: Intended) -> dict[str, Any]:
-    """A write of a dry run."""
-    return {
-        "workspace": write.workspace,
-        "side": str(write.side),
-        "kind": write.kind,
-        "ticket": write.ticket,
-        "what": dict(write.what),
-    }
+# -- plan -----------------------------------------------------------------------------------------------------------
+
+
+def intentions(found: Intentions) -> dict[str, Any]:
+    """A workspace's dry run."""
+    writes = [_intended(write) for write in found.writes]
+    return {"workspace": found.workspace, "writes": writes, "waits": found.waits, "problems": found.problems}
+
+
+def _intended(write: Intended) -> dict[str, Any]:
+    return {"side": str(write.side), "kind": write.kind, "ticket": write.ticket, "what": dict(write.what)}
 
 
 def plan(console: Console, rows: Rows) -> None:
     """Ticket by ticket, field by field."""
-    if not rows:
-        console.print("nothing would be written")
     for row in rows:
-        head = f"{row['workspace']}: {row['kind']} at {row['side']}, ticket {row['ticket']}"
-        console.print(head, style="bold", highlight=False)
-        for name, value in row["what"].items():
-            console.print(f"    {escape(str(name))}: {escape(_change(row['kind'], value))}", highlight=False)
+        if not (row["writes"] or row["waits"] or row["problems"]):
+            _line(console, f"{row['workspace']}: in step, nothing would be written")
+        for ticket, writes in groupby(sorted(row["writes"], key=_by_ticket), key=_by_ticket):
+            _line(console, f"{row['workspace']}: {ticket}", "bold")
+            for write in writes:
+                _planned(console, write)
+        for wait in row["waits"]:
+            _line(console, f"{row['workspace']}: not looked at yet, because it waits: {wait}")
+        for problem in row["problems"]:
+            _line(console, f"{row['workspace']}: the plan is not whole: {problem}", "red")
+
+
+def _by_ticket(write: dict[str, Any]) -> str:
+    return str(write["ticket"])
+
+
+def _planned(console: Console, write: dict[str, Any]) -> None:
+    what, kind = dict(write["what"]), write["kind"]
+    if kind in {"comment", "edit"}:
+        _line(console, f"  {DEEDS[kind]}: {_comment(what)}")
+        return
+    _line(console, f"  {DEEDS.get(kind, kind)}")
+    comments = what.pop("comments", ())
+    for name, value in what.items():
+        if value not in (None, "", []):
+            _line(console, f"    {wording.field(str(name))}: {_change(kind, value)}")
+    for comment in comments:
+        _line(console, f"    comment: {_comment(comment)}")
+
+
+def _comment(said: dict[str, Any]) -> str:
+    private = ", internal" if said["private"] else ""
+    files = f", with {', '.join(said['files'])}" if said.get("files") else ""
+    return f"{said['text']!r}{private}{files}"
 
 
 def _change(kind: str, value: Any) -> str:
-    if kind == "update" and isinstance(value, list) and len(value) == 2:
+    if isinstance(value, list) and kind == "update" and len(value) == 2:
         return f"{value[0]!r} → {value[1]!r}"
-    return repr(value)
+    return ", ".join(value) if isinstance(value, list) else repr(value)
+
+
+# -- check, status --------------------------------------------------------------------------------------------------
 
 
 def check(console: Console, found: dict[str, Any]) -> None:
     """What was looked at, and what to do about what is not fine."""
-    console.print(f"configuration: {len(found['workspaces'])} workspaces, no problems", highlight=False)
+    _line(console, f"configuration: {_several(len(found['workspaces']), 'workspace')}, no problems in the files")
     for row in found["findings"]:
-        mark = "[green]ok[/]" if row["ok"] else "[red]no[/]"
+        mark = "[green]ok[/]" if row["ok"] else "[red]NO[/]"
         hint = f": {escape(row['hint'])}" if row["hint"] else ""
         console.print(f"{mark} {row['workspace']} {row['side']}: {escape(row['what'])}{hint}", highlight=False)
 
@@ -87,38 +140,49 @@ def status(console: Console, rows: Rows) -> None:
     names = ("workspace", "links", "dirty", "waiting", "parked", "conflicts", "worked_on_by")
     table = Table(*(name.replace("_", " ") for name in names), box=None)
     for row in rows:
-        table.add_row(*(str(row[name] if row[name] is not None else "-") for name in names))
+        table.add_row(*(escape(str(row[name] if row[name] is not None else "-")) for name in names))
     console.print(table)
     for row in rows:
         for wait in row["waits"]:
             until = f"{wait['until']:%Y-%m-%d %H:%M:%S} UTC"
-            console.print(
-                f"{row['workspace']} {wait['side']} {wait['ticket']}: {escape(wait['why'])} (again {until})",
-                highlight=False,
-            )
+            _line(console, f"{row['workspace']}: {wait['says']} waits until {until}: {wait['why']}")
+
+
+# -- parked, conflicts, retry -----------------------------------------------------------------------------------------
 
 
 def parked(console: Console, rows: Rows) -> None:
     """A paragraph for each."""
     if not rows:
-        console.print("nothing is parked")
+        _line(console, "nothing is parked")
     for row in rows:
-        console.print(f"{row['workspace']} ticket {row['ticket']}: {row['what']}", style="bold", highlight=False)
-        console.print(f"    {escape(row['reason'])}", highlight=False)
-        if row["hint"]:
-            console.print(f"    → {escape(row['hint'])}", highlight=False)
+        _line(console, f"{row['workspace']}: {row['tickets']}", "bold")
+        _line(console, f"    syncd could not {row['says']}")
+        _line(console, f"    because {row['reason']}")
+        _line(console, f"    → {row['hint']}")
 
 
 def conflicts(console: Console, rows: Rows) -> None:
     """A paragraph for each."""
     if not rows:
-        console.print("there were no conflicts")
+        _line(console, "there were no conflicts")
     for row in rows:
-        console.print(f"{row['workspace']} ticket {row['ticket']}: {row['field']}", style="bold", highlight=False)
-        console.print(
-            f"    gorgias {row['gorgias_value']!r}, remote {row['remote_value']!r}", highlight=False, markup=False
-        )
-        console.print(f"    {row['winner']} won: {escape(row['why'])}", highlight=False)
+        _line(console, f"{row['workspace']}: {row['tickets']}", "bold")
+        _line(console, f"    both sides changed {wording.field(row['field'])!r} ({row['at']:%Y-%m-%d %H:%M} UTC)")
+        values = f"Gorgias had {row['gorgias_value']!r}, {row['remote_product']} had {row['remote_value']!r}"
+        _line(console, f"    {values}")
+        _line(console, f"    {row['winner_product']}'s was kept: {row['why']}")
+
+
+def retry(console: Console, rows: Rows) -> None:
+    """One line a workspace."""
+    for row in rows:
+        number = row["tickets"]
+        said = f"{_several(number, 'ticket')} will be looked at by the next pass" if number else "nothing to retry"
+        _line(console, f"{row['workspace']}: {said}")
+
+
+# -- explain --------------------------------------------------------------------------------------------------------
 
 
 def explanation(said: Explanation) -> dict[str, Any]:
@@ -136,15 +200,21 @@ def explanation(said: Explanation) -> dict[str, Any]:
 def explanations(console: Console, rows: Rows) -> None:
     """Sentences, a table of the fields, what would be done, and what waits."""
     for row in rows:
-        console.print(f"{row['workspace']} {row['ticket']}", style="bold", highlight=False)
+        _line(console, f"{row['workspace']}: {row['ticket']}", "bold")
         for sentence in row["sentences"]:
-            console.print(f"  {escape(sentence)}", highlight=False)
+            _line(console, f"  {sentence}")
         if row["fields"]:
-            table = Table("field", "Gorgias", "agreed", "remote", "agreed", box=None)
-            for line in row["fields"]:
-                cells = (line[n] for n in ("field", "gorgias", "gorgias_agreed", "remote", "remote_agreed"))
-                table.add_row(*(escape("-" if cell is None else str(cell)) for cell in cells))
-            console.print(table)
-        for title, key in (("would", "would"), ("waits", "waits")):
+            _fields(console, row["fields"])
+        for title, key in (("The next pass would:", "would"), ("What waits:", "waits")):
+            if row[key]:
+                _line(console, f"  {title}")
             for line in row[key]:
-                console.print(f"  {title}: {escape(line)}", highlight=False)
+                _line(console, f"    - {line}")
+
+
+def _fields(console: Console, lines: Rows) -> None:
+    table = Table("field", "Gorgias", "last agreed", "remote", "last agreed", box=None)
+    for line in lines:
+        cells = (line[n] for n in ("gorgias", "gorgias_agreed", "remote", "remote_agreed"))
+        table.add_row(wording.field(line["field"]), *(escape("-" if cell is None else str(cell)) for cell in cells))
+    console.print(table)
