@@ -50,12 +50,13 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """An agent: somebody with a seat, who can be assigned."""
+    """An agent: somebody with a seat, who can be assigned; `login` is the short name that some products have."""
 
     id: str
     name: str
     email: str | None = None
     active: bool = True
+    login: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

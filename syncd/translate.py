@@ -140,7 +140,8 @@ def _users(table: NameTable, gorgias: Sequence[User], remote: Sequence[User]) ->
 
 def _user(users: Sequence[User], word: str) -> User | None:
     wanted = word.casefold()
-    return next((u for u in users if wanted in {u.id, (u.email or "").casefold(), u.name.casefold()}), None)
+    names = ((user, {user.id, *(n.casefold() for n in (user.email, user.login, user.name) if n)}) for user in users)
+    return next((user for user, known in names if wanted in known), None)
 
 
 def _unique(by_name: dict[str, User], names: Iterable[str]) -> dict[str, User]:

@@ -262,7 +262,8 @@ async def _permissions(client: Client, roles: frozenset[int]) -> dict[int, froze
 
 def _user(row: Json, logins: Mapping[int, Json]) -> User:
     known = logins.get(row["id"], {})
-    return User(str(row["id"]), row["name"], known.get("mail") or None, active=bool(known) or not logins)
+    active = bool(known) or not logins
+    return User(str(row["id"]), row["name"], known.get("mail") or None, active, known.get("login"))
 
 
 def full_name(user: Json) -> str:

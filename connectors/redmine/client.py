@@ -17,7 +17,7 @@ KEY = "X-Redmine-API-Key"
 SWITCH_USER = "X-Redmine-Switch-User"
 LIMIT = 100  # rows of a list; a larger limit is silently taken as this one
 #: How long, in seconds, a proof that our key counts is believed of a list; a single issue brings its own.
-PROVEN_FOR = 15.0
+PROVEN_FOR = 300.0
 ELSEWHERE = "is the URL that of Redmine itself, and is its REST web service switched on?"
 
 

@@ -170,11 +170,15 @@ class RoundupConnector(Connector):
         statuses = await self.tracker.rows("status", ("@sort", "order"), fields="name")
         priorities = await self.tracker.rows("priority", ("@sort", "-order"), fields="name")
         users = await self.tracker.users()
-        people = [self.tracker.people[str(user["id"])] for user in users if user.get("username") != "anonymous"]
+        people = [
+            (self.tracker.people[str(user["id"])], user.get("username"))
+            for user in users
+            if user.get("username") != "anonymous"
+        ]
         return Vocabulary(
             statuses=tuple(Status(row["name"], row["name"] in self.config.closed_statuses) for row in statuses),
             priorities=tuple(row["name"] for row in priorities),
-            users=tuple(User(one.id, one.name, one.email) for one in people),
+            users=tuple(User(one.id, one.name, one.email, login=login) for one, login in people),
             fields=tuple(Field(name, name, kind) for name, kind in self.config.fields.items()),
             own_user=await self.tracker.own(),
         )
