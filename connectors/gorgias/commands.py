@@ -21,6 +21,8 @@ from syncd.errors import BadRequest
 
 #: In seconds: a bucket of N calls is empty again after this (documented).
 WINDOW = 20.0
+#: How wide the column of the operations' names may be.
+NAMES = 60
 KEY_VARIABLE = "GORGIAS_API_KEY"
 
 
@@ -125,7 +127,7 @@ class Operations(click.Group):
         """Grouped by resource, each with its summary."""
         for resource, operations in by_resource():
             with formatter.section(resource):
-                formatter.write_dl([(operation.name, operation.summary) for operation in operations])
+                formatter.write_dl([(operation.name, operation.summary) for operation in operations], NAMES)
 
 
 @click.group(cls=Operations, invoke_without_command=True)

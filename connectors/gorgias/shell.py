@@ -124,12 +124,13 @@ def _guarded(run: Callable[[], None]) -> int:
 
 def _run(operation: Operation, config: GorgiasConfig, given: Mapping[str, Any], extra: Sequence[str]) -> None:
     params, wrong = _params(operation, given, extra)
-    body = None
+    body, unread = None, False
     try:
         body = _body(operation, given)
     except ValueError as error:
-        wrong.append(f"--body: {error}" if not operation.multipart else f"--file: {error}")
-    found = [problem for problem in problems(operation, params, body) if not (wrong and problem.part == "body")]
+        unread = True
+        wrong.append(f"{'--file' if operation.multipart else '--body'}: {error}")
+    found = [problem for problem in problems(operation, params, body) if not (unread and problem.part == "body")]
     if operation.kind == "binary" and not given.get("output"):
         wrong.append("--output: required, for what is downloaded")
     if wrong or found:
@@ -189,9 +190,10 @@ def _named_file(word: str) -> tuple[str, Path]:
 
 @asynccontextmanager
 async def _client(config: GorgiasConfig) -> AsyncIterator[Client]:
-    auth = aiohttp.BasicAuth(config.email, config.api_key.get_secret_value(), encoding="utf-8")
-    transport = Transport(config.url, "Gorgias", auth=auth, gate=gate(config.rate_window), explain=explain)
-    async with transport:
+    headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
+    async with Transport(
+        config.url, "Gorgias", headers=headers, gate=gate(config.rate_window), explain=explain
+    ) as transport:
         yield Client(transport)
 
 

@@ -59,7 +59,7 @@ def _effect(operation: Operation) -> str:
 def example(operation: Operation) -> str:
     """A call that fits the schema's required parts."""
     words = ["syncd", "gorgias", operation.name]
-    for param in operation.path_params:
+    for param in (param for param in operation.params if param.required):
         words += [f"--{param.name}", str(param.enum[0] if param.enum else EXAMPLES[param.item_type])]
     if operation.multipart:
         words += ["--file", "photo.png=@photo.png"]

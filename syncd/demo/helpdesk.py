@@ -19,6 +19,7 @@ Doc = dict[str, Any]
 
 #: The agent whose hands the demo has, and her key: syncd has a user of its own.
 MIA = ("mia.keller@acme.example", "mia-s-key")
+AS_MIA = {"Authorization": aiohttp.encode_basic_auth(*MIA)}
 #: Generous: the demo shows what syncd does, and not how it waits.
 CALLS_PER_WINDOW = 2000
 #: How long a sandbox may take to answer, in seconds, on a slow machine.
@@ -65,7 +66,7 @@ class Helpdesk:
     @asynccontextmanager
     async def open(cls, server: HelpdeskServer) -> AsyncIterator["Helpdesk"]:
         """The account, as Mia sees it."""
-        async with Transport(f"{server.url}/api", "the helpdesk", auth=aiohttp.BasicAuth(*MIA)) as transport:
+        async with Transport(f"{server.url}/api", "the helpdesk", headers=AS_MIA) as transport:
             yield cls(transport)
 
     async def tickets(self) -> list[Doc]:
@@ -106,7 +107,7 @@ class Helpdesk:
     async def mailed(self) -> int:
         """How many messages would have gone out to customers because of what programs wrote."""
         server = self._transport.api.removesuffix("/api")
-        async with Transport(server, "the sandbox", auth=aiohttp.BasicAuth(*MIA)) as sandbox:
+        async with Transport(server, "the sandbox", headers=AS_MIA) as sandbox:
             return len((await sandbox.json("GET", "/sandbox/outbox"))["mails"])
 
     async def _add(self, ticket: Doc, message: Doc) -> None:

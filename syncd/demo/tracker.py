@@ -96,6 +96,9 @@ class Tracker:
 
 
 def _door(server: RoundupServer, login: str) -> Transport:
-    headers = {"X-Requested-With": "demo", "Origin": str(URL(server.url).origin())}
-    auth = aiohttp.BasicAuth(login, server.password)
-    return Transport(f"{server.url}rest", "the tracker", headers=headers, auth=auth, limit_header="")
+    headers = {
+        "Authorization": aiohttp.encode_basic_auth(login, server.password),
+        "X-Requested-With": "demo",
+        "Origin": str(URL(server.url).origin()),
+    }
+    return Transport(f"{server.url}rest", "the tracker", headers=headers, limit_header="")
