@@ -18,6 +18,8 @@ from syncd.translate import Translation
 
 #: A short form read this long ago, in seconds, still stands for the ticket.
 FRESH = 10.0
+#: So many short forms are remembered at once: a first load has more of them than memory should hold.
+MOST_ROWS = 2000
 #: The reason to look at a ticket whose time may hide a change, because it is as coarse as it is recent.
 STAMP = "stamp"
 
@@ -68,8 +70,9 @@ class Rows:
         self._rows: dict[tuple[Side, str], tuple[float, Ticket]] = {}
 
     def put(self, side: Side, ticket: Ticket) -> None:
-        """Remember a short form that was read just now."""
-        self._rows[side, ticket.id] = (time.monotonic(), ticket)
+        """Remember a short form that was read just now, unless it lacks fields or there are too many already."""
+        if ticket.fields is not None and len(self._rows) < MOST_ROWS:
+            self._rows[side, ticket.id] = (time.monotonic(), ticket)
 
     def take(self, side: Side, ticket_id: str) -> Ticket | None:
         """The short form, if it is still fresh."""
