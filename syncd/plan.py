@@ -211,27 +211,31 @@ def _plan_field(state: State, rules: Rules, names: tuple[str, str], result: Plan
         result.agreed.append(names)
         return
     source = changed[0] if len(changed) == 1 else _winner(state, rules, name, now, result)
-    _write_field(state, rules, names, source, result)
+    if not _write_field(state, rules, names, source, result):
+        # Neither value is overwritten: there is nothing that a log of conflicts must keep.
+        result.clashes[:] = [clash for clash in result.clashes if clash.name != names[0]]
 
 
 def _changed(base: Base, name: str, now: Value) -> bool:
     return name not in base.values or blank(base.values[name]) != now
 
 
-def _write_field(state: State, rules: Rules, names: tuple[str, str], source: Side, result: Plan) -> None:
+def _write_field(state: State, rules: Rules, names: tuple[str, str], source: Side, result: Plan) -> bool:
+    """Plan the write of one field, if there is one."""
     name = {G: names[0], R: names[1]}
     seen = values(state.now[source])[name[source]]
     target = source.other
     if target not in rules.to or f"{target}:{name[target]}" in state.parked:
-        return
+        return False
     value = rules.translator.across(source, names, seen)
     if isinstance(value, Unmapped):
         result.unmapped.append((source, name[source], seen))
-        return
+        return False
     if seen is None and name[source] == "assignee" and _was_unknown(state, rules, names, source):
         result.agreed.append(names)
-        return
+        return False
     result.fields.append(FieldWrite(target, name[target], value, name[source], seen))
+    return True
 
 
 def _was_unknown(state: State, rules: Rules, names: tuple[str, str], source: Side) -> bool:
@@ -241,21 +245,26 @@ def _was_unknown(state: State, rules: Rules, names: tuple[str, str], source: Sid
 
 
 def _winner(state: State, rules: Rules, name: Mapping[Side, str], now: Mapping[Side, Value], result: Plan) -> Side:
-    """The side whose field changed last, by the field's own time; Gorgias within the stamps' resolution."""
-    if any(name[side] not in state.base[side].values for side in Side):
-        pending = [side for side in Side if name[side] not in state.base[side].values]
-        if len(pending) == 1:
-            return pending[0]  # a create left this field behind: what it was to say still stands
-    times = {side: _time(state.now[side], name[side], rules, side) for side in Side}
-    gorgias, remote = times[G], times[R]
-    if gorgias is None or remote is None or abs(gorgias - remote) <= rules.resolution:
-        winner, why = G, "both changed at the same time: Gorgias wins a tie"
-    elif remote > gorgias:
-        winner, why = R, f"the remote changed it last ({remote:%Y-%m-%d %H:%M:%S} after {gorgias:%H:%M:%S} UTC)"
+    """The side whose field changed last; Gorgias within the stamps' resolution."""
+    pending = [side for side in Side if name[side] not in state.base[side].values]
+    if len(rules.to) == 1:
+        winner, why = next(iter(rules.to)).other, "one-way sync: only this side's changes are carried over"
+    elif len(pending) == 1:
+        winner, why = pending[0], "it was still to be written when the other side changed it"
     else:
-        winner, why = G, f"Gorgias changed it last ({gorgias:%Y-%m-%d %H:%M:%S} after {remote:%H:%M:%S} UTC)"
+        winner, why = _later({side: _time(state.now[side], name[side], rules, side) for side in Side}, rules)
     result.clashes.append(Clash(name[G], now[G], now[R], winner, why))
     return winner
+
+
+def _later(times: Mapping[Side, datetime | None], rules: Rules) -> tuple[Side, str]:
+    """By the field's own times, never the record's where those are known: our own writes move the record's."""
+    gorgias, remote = times[G], times[R]
+    if gorgias is None or remote is None or abs(gorgias - remote) <= rules.resolution:
+        return G, "both changed at the same time: Gorgias wins a tie"
+    if remote > gorgias:
+        return R, f"the remote changed it last ({remote:%Y-%m-%d %H:%M:%S} after {gorgias:%H:%M:%S} UTC)"
+    return G, f"Gorgias changed it last ({gorgias:%Y-%m-%d %H:%M:%S} after {remote:%H:%M:%S} UTC)"
 
 
 def _time(ticket: Ticket, name: str, rules: Rules, side: Side) -> datetime | None:
