@@ -3,10 +3,22 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, Index, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Text, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 Json = dict[str, Any]
+#: PostgreSQL uses up a number for every INSERT that turns into an UPDATE: 31 bits do not last.
+Id: Any = BigInteger().with_variant(Integer(), "sqlite")
+#: SQLite gives the number of a deleted last row to the next new one, unless told otherwise. Work that still holds the
+#: old row must not take the new one for it.
+NEVER_AGAIN = {"sqlite_autoincrement": True}
+#: Constraints with names can be changed by a later migration, on SQLite too.
+SQLModel.metadata.naming_convention = {
+    "ix": "ix_%(column_0_label)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
 
 
 class Lease(SQLModel, table=True):
@@ -25,7 +37,7 @@ class Link(SQLModel, table=True):
         UniqueConstraint("workspace", "gorgias_id"),
         UniqueConstraint("workspace", "remote_id"),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str
     gorgias_id: str | None = None
     remote_id: str | None = None
@@ -37,7 +49,7 @@ class Link(SQLModel, table=True):
 class Snapshot(SQLModel, table=True):
     """A side of a link at the last agreement, and how far we have looked at that side since."""
 
-    link_id: int = Field(primary_key=True, foreign_key="link.id", ondelete="CASCADE")
+    link_id: int = Field(primary_key=True, foreign_key="link.id", ondelete="CASCADE", sa_type=Id)
     side: str = Field(primary_key=True)
     fields: Json = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     tags: list[str] | None = Field(default=None, sa_column=Column(JSON))
@@ -54,9 +66,9 @@ class Child(SQLModel, table=True):
         UniqueConstraint("link_id", "gorgias_id"),
         UniqueConstraint("link_id", "remote_id"),
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str
-    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE")
+    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE", sa_type=Id)
     gorgias_id: str | None = Field(default=None, index=True)
     remote_id: str | None = Field(default=None, index=True)
     gorgias_digest: str | None = None
@@ -68,7 +80,7 @@ class File(SQLModel, table=True):
     """A content that an account already holds, and where: the same bytes are uploaded once."""
 
     __table_args__ = (UniqueConstraint("workspace", "side", "sha256", "file_name"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str
     side: str
     sha256: str
@@ -79,10 +91,10 @@ class File(SQLModel, table=True):
 class Intent(SQLModel, table=True):
     """A write that is about to happen, stored before it is sent; it is gone once the write is settled."""
 
-    __table_args__ = (UniqueConstraint("workspace", "side", "key"), Index("ix_intent_link", "link_id"))
-    id: int | None = Field(default=None, primary_key=True)
+    __table_args__ = (UniqueConstraint("workspace", "side", "key"), Index("ix_intent_link", "link_id"), NEVER_AGAIN)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str
-    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE")
+    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE", sa_type=Id)
     side: str
     #: `create`, `update`, `comment`, `edit` or `delete`.
     kind: str
@@ -98,8 +110,9 @@ class Dirty(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("workspace", "side", "ticket_id"),
         Index("ix_dirty_due", "workspace", "not_before"),
+        NEVER_AGAIN,
     )
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str
     side: str
     ticket_id: str
@@ -146,9 +159,9 @@ class Tombstone(SQLModel, table=True):
 class Conflict(SQLModel, table=True):
     """Both sides changed one field: what each held, who won, and why; the loser can be taken back."""
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str = Field(index=True)
-    link_id: int
+    link_id: int = Field(sa_type=Id)
     field: str
     gorgias_value: Any = Field(default=None, sa_column=Column(JSON))
     remote_value: Any = Field(default=None, sa_column=Column(JSON))
@@ -161,9 +174,9 @@ class Parked(SQLModel, table=True):
     """A write that cannot succeed without a person; visible, never dropped by age."""
 
     __table_args__ = (UniqueConstraint("link_id", "what"),)
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str = Field(index=True)
-    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE")
+    link_id: int = Field(foreign_key="link.id", ondelete="CASCADE", sa_type=Id)
     #: `SIDE:FIELD`, `SIDE:tags`, `SIDE:comment:ID`, `SIDE:edit:ID`, `SIDE:create` or `SIDE:delete`.
     what: str
     reason: str = Field(sa_column=Column(Text, nullable=False))
@@ -174,10 +187,10 @@ class Parked(SQLModel, table=True):
 class Audit(SQLModel, table=True):
     """A write that landed: before and after."""
 
-    id: int | None = Field(default=None, primary_key=True)
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str = Field(index=True)
-    link_id: int = Field(index=True)
+    link_id: int = Field(index=True, sa_type=Id)
     side: str
     kind: str
     what: Json = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
-    at: datetime = Field(index=True)
+    at: datetime
