@@ -20,6 +20,7 @@ from syncd.dry import dry_run
 from syncd.errors import ConfigError, SyncdError
 from syncd.explain import explain as explain_ticket
 from syncd.passes import once as run_once
+from syncd.reconcile import reconcile
 from syncd.settings import Settings
 
 T = TypeVar("T")
@@ -208,6 +209,17 @@ def parked(configs: tuple[Path, ...], as_json: bool) -> None:
 def conflicts(configs: tuple[Path, ...], as_json: bool) -> None:
     """List the fields that both sides had changed: both values, the winner, and why."""
     _print(_run(reports.conflicts(load(configs))), as_json, show.conflicts)
+
+
+@main.command(name="reconcile")
+@CONFIGS
+@JSON
+@click.option("--apply", is_flag=True, help="Let the next pass look at every ticket that is named.")
+def reconcile_all(configs: tuple[Path, ...], as_json: bool, apply: bool) -> None:
+    """Compare both sides whole, beside what is known: copies, links, markers, values, texts. Writes to neither."""
+    found = _run(reconcile(load(configs), apply=apply))
+    _print([show.finding(one) for one in found], as_json, show.findings)
+    sys.exit(1 if found and not apply else 0)
 
 
 @main.command()

@@ -11,6 +11,7 @@ from syncd import wording
 from syncd.dry import Intended, Intentions
 from syncd.explain import Explanation
 from syncd.passes import Outcome
+from syncd.reconcile import Finding
 
 Rows = list[dict[str, Any]]
 
@@ -218,3 +219,17 @@ def _fields(console: Console, lines: Rows) -> None:
         cells = (line[n] for n in ("gorgias", "gorgias_agreed", "remote", "remote_agreed"))
         table.add_row(wording.field(line["field"]), *(escape("-" if cell is None else str(cell)) for cell in cells))
     console.print(table)
+
+
+def finding(found: Finding) -> dict[str, Any]:
+    """Something that a full compare found."""
+    tickets = {str(side): ticket for side, ticket in found.tickets.items()}
+    return {"workspace": found.workspace, "sentence": found.sentence, "tickets": tickets}
+
+
+def findings(console: Console, rows: Rows) -> None:
+    """A line for each."""
+    if not rows:
+        console.print("both sides are in step: nothing differs")
+    for row in rows:
+        console.print(f"{row['workspace']}: {escape(row['sentence'])}", highlight=False)
