@@ -29,6 +29,7 @@ from state.tables import (
     Tombstone,
     Watermark,
 )
+from state.tokens import Tokens
 from state.units import Unit, Units
 
 __all__ = ["Notice", "Settlement", "Store", "Unit"]
@@ -41,7 +42,7 @@ COPIED = tuple(
 PART = 2000
 
 
-class Store(Leases, Notices, Units, Settling, Reports):
+class Store(Leases, Notices, Units, Settling, Reports, Tokens):
     """The durable state of every workspace in one database.
 
     Raises StoreError and its kinds, and SyncdError when a row contradicts what is stored.

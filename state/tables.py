@@ -194,3 +194,48 @@ class Audit(SQLModel, table=True):
     kind: str
     what: Json = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
     at: datetime
+
+
+class ApiToken(SQLModel, table=True):
+    """A key to the HTTP API: what it may do, and the digest of what its holder shows."""
+
+    __tablename__ = "api_token"
+    #: The part of the token by which it is found, and by which people name it.
+    id: str = Field(primary_key=True)
+    digest: str
+    workspace: str = Field(index=True)
+    #: `read`, `write` or `send`; each includes those before it.
+    access: str
+    #: Patterns of `resource.method`, or of an operation's name.
+    operations: list[str] = Field(sa_column=Column(JSON, nullable=False))
+    note: str = ""
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class ApiCall(SQLModel, table=True):
+    """A write through the HTTP API, stored before it is sent; with a key, its answer is kept for a repetition."""
+
+    __tablename__ = "api_call"
+    __table_args__ = (
+        UniqueConstraint("workspace", "side", "path", "key"),
+        Index("ix_api_call_workspace", "workspace", "id"),
+    )
+    id: int | None = Field(default=None, primary_key=True, sa_type=Id)
+    workspace: str
+    side: str
+    #: The token's id, or `admin`.
+    token: str
+    operation: str
+    path: str
+    #: Parameters, and the names (not the values) of what the body held.
+    what: Json = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+    at: datetime
+    #: What was answered; null while it is under way, and for good when the process ended meanwhile.
+    status: int | None = None
+    answer: bytes | None = None
+    #: The caller's own name for this call, the digest of what it held, and until when both mean something.
+    key: str | None = None
+    digest: str | None = None
+    key_until: datetime | None = Field(default=None, index=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlmodel import SQLModel
 
@@ -17,13 +18,14 @@ from state.store import Store
 from syncd.errors import StoreError, StoreTooNew
 from tests.databases import START
 
+HEAD = ScriptDirectory(str(migrate.SCRIPTS)).get_current_head()
 #: A later revision that changes a table to which others refer; SQLite makes such a table anew.
-SECOND = """
+LATER = f"""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "later"
+down_revision = "{HEAD}"
 
 
 def upgrade() -> None:
@@ -131,14 +133,14 @@ def test_a_later_migration_keeps_what_refers_to_a_changed_table(opened: Engine, 
     scripts = tmp_path / "100% of them"
     shutil.copytree(migrate.SCRIPTS, scripts)
     migrate.prepare(opened)
-    (scripts / "versions" / "0002_second.py").write_text(SECOND)
+    (scripts / "versions" / "later.py").write_text(LATER)
     with opened.begin() as connection:
         now = START.isoformat(" ")
         connection.execute(text(f"INSERT INTO link VALUES (1, 'acme', 'g', 'r', '{now}', 'linked')"))
         connection.execute(text("INSERT INTO snapshot (link_id, side, fields) VALUES (1, 'gorgias', '{}')"))
-    with pytest.raises(StoreError, match="at revision 0001, this version needs 0002"):
+    with pytest.raises(StoreError, match=f"at revision {HEAD}, this version needs later"):
         migrate.prepare(opened, upgrade=False, scripts=scripts)
-    assert migrate.prepare(opened, scripts=scripts) == "0002"
+    assert migrate.prepare(opened, scripts=scripts) == "later"
     with opened.begin() as connection:
         assert connection.execute(text("SELECT count(*) FROM snapshot")).scalar() == 1
         if opened.dialect.name == "sqlite":
@@ -151,11 +153,11 @@ def test_a_failed_migration_leaves_the_database_as_it_was(opened: Engine, tmp_pa
     scripts = tmp_path / "scripts"
     shutil.copytree(migrate.SCRIPTS, scripts)
     migrate.prepare(opened)
-    (scripts / "versions" / "0002_second.py").write_text(SECOND + "    raise RuntimeError('half way')\n")
+    (scripts / "versions" / "later.py").write_text(LATER + "    raise RuntimeError('half way')\n")
     with opened.begin() as connection:
         before = described(connection)
     with pytest.raises(RuntimeError, match="half way"):
         migrate.prepare(opened, scripts=scripts)
     with opened.begin() as connection:
         assert described(connection) == before
-    assert migrate.prepare(opened) == "0001"
+    assert migrate.prepare(opened) == HEAD
