@@ -33,12 +33,14 @@ async def world(postgres_url: str) -> AsyncIterator[World]:
     await made.close()
 
 
+@pytest.mark.promise("P1", "P2", "P12", "P13", "P19", "P20", "P31", "P39")
 @pytest.mark.parametrize("scenario", MAIN, ids=lambda test: test.__name__.removeprefix("test_"))
 async def test_on_postgresql(scenario: Callable[[World], object], world: World) -> None:
     """What holds on SQLite holds here."""
     await scenario(world)  # type: ignore[misc]
 
 
+@pytest.mark.promise("P5")
 @pytest.mark.parametrize("scenario", STRUCK, ids=lambda scenario: scenario.name)
 async def test_some_steps(scenario: Scenario, postgres_url: str, wipe: Callable[[], None]) -> None:
     """A crash at every twelfth step, before it and after it: in the end it is as if nothing had happened."""

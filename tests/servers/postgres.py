@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-FASTER = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "max_connections=40")
+FASTER = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "listen_addresses=", "deadlock_timeout=50ms")
 READY_WITHIN = 30.0  # seconds
 
 

@@ -85,6 +85,7 @@ async def only_due(store: Store) -> Unit:
 # -- leases ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P29")
 async def test_a_workspace_has_one_holder(store: Store, lease: Lease) -> None:
     """The second one is told who the first is."""
     with pytest.raises(LeaseHeld, match="worked on by this test"):
@@ -115,6 +116,7 @@ async def test_a_renewed_lease_lasts(store: Store, lease: Lease, clock: Clock) -
         await store.acquire(WORKSPACE, "another", TTL, alive)
 
 
+@pytest.mark.promise("P29")
 async def test_of_many_that_start_at_once_one_gets_the_workspace(store: Store, store_url: str, clock: Clock) -> None:
     """Also when nobody had it before; the others are told, not failed by the database."""
     others = [await Store(store_url, clock).open() for _ in range(3)]
@@ -142,6 +144,7 @@ def audit() -> Audit:
     return Audit(workspace=WORKSPACE, link_id=1, side=R, kind="update", what={"field": "subject"}, at=START)
 
 
+@pytest.mark.promise("P29")
 @pytest.mark.parametrize("method", FENCED)
 async def test_a_former_holder_is_refused(store: Store, lease: Lease, method: str) -> None:
     """A process that was paused and wakes up writes nothing, whatever it was about to do."""
@@ -152,6 +155,7 @@ async def test_a_former_holder_is_refused(store: Store, lease: Lease, method: st
         assert await store.rows(table, WORKSPACE) == []
 
 
+@pytest.mark.promise("P29")
 async def test_a_former_holder_is_refused_among_others(store: Store, lease: Lease) -> None:
     """Also when its write and the take-over wait together and would share a commit."""
     gate = threading.Event()
@@ -172,6 +176,7 @@ async def test_a_former_holder_is_refused_among_others(store: Store, lease: Leas
     await store.begin(taken, link("g9"), [])
 
 
+@pytest.mark.promise("P29")
 async def test_nobody_takes_over_in_the_middle_of_a_write(
     store: Store, store_url: str, lease: Lease, clock: Clock
 ) -> None:
@@ -200,6 +205,7 @@ async def test_two_writers_of_one_sqlite_file_are_warned_of(store: Store, store_
 # -- notice ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.promise("P11")
 async def test_a_notice_and_its_watermark_are_one(store: Store, lease: Lease) -> None:
     """What a page said and how far it was read stand together."""
     assert await store.watermarks(WORKSPACE) == {}
@@ -211,6 +217,7 @@ async def test_a_notice_and_its_watermark_are_one(store: Store, lease: Lease) ->
     assert len(await store.rows(SeenEvent, WORKSPACE)) == 3
 
 
+@pytest.mark.promise("P11")
 async def test_a_failed_notice_moves_no_watermark(store: Store, lease: Lease) -> None:
     """A page that cannot be stored is read again."""
     await store.notice(lease, G, [], "events", "c1")
@@ -220,6 +227,7 @@ async def test_a_failed_notice_moves_no_watermark(store: Store, lease: Lease) ->
     assert await store.rows(Dirty, WORKSPACE) == []
 
 
+@pytest.mark.promise("P8")
 async def test_an_event_is_news_once(store: Store, lease: Lease, clock: Clock) -> None:
     """The overlap shows it again; once it is forgotten, it would be news again."""
     event = [Notice("1", "changed", event="e1", at=START)]
@@ -369,6 +377,7 @@ async def test_a_file_is_known_by_bytes_and_name(store: Store, lease: Lease) -> 
     assert await store.file_url(WORKSPACE, G, "ab", "slip.txt") is None
 
 
+@pytest.mark.promise("P22")
 async def test_the_longest_unread_is_swept_first(store: Store, lease: Lease) -> None:
     """Never read comes first; what is dirty already, no longer linked or read lately is left out."""
     ages = {"never": None, "old": 5, "older": 9, "fresh": 0, "dirty": 9, "ended": 9}
@@ -401,6 +410,7 @@ async def test_begin_stores_a_new_link_with_its_intents(store: Store, lease: Lea
     assert len(await store.rows(Link, WORKSPACE)) == 1
 
 
+@pytest.mark.promise("P28")
 async def test_a_ticket_has_one_link_and_a_write_one_intent(store: Store, lease: Lease) -> None:
     """A second one is impossible, and says nothing about the database."""
     stored, _ = await store.begin(lease, link("g1", "r1"), [intent("k1")])
