@@ -4,7 +4,9 @@ The tables of the configuration come first; what they leave open follows from eq
 as closed, and from the order of priorities.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from syncd.connector import Connector, Vocabulary
 from syncd.model import BUILT_IN, CUSTOM, Field, Side, Status, User, Value
@@ -66,26 +68,45 @@ def _two_way(there: Table, back: Table) -> dict[Side, Table]:
     return {Side.GORGIAS: there, Side.REMOTE: back}
 
 
+def _leading_back(there: Table, back: Table, configured: Collection[str]) -> tuple[Table, Table]:
+    """Both directions, so that across, back and across again is across.
+
+    Equal names and the rule for the rest can disagree: `pending` is the tracker's first open status, which at Gorgias
+    is `open`, for which the tracker has a status of its own. Such a word takes what its way back leads to.
+    """
+    there = {word: there.get(back.get(said, word), said) for word, said in there.items()}
+    led = {word: back.get(there.get(said, word), said) for word, said in back.items()}
+    return there, {word: back[word] if word in configured else said for word, said in led.items()}
+
+
 def _configured(
-    table: NameTable, find: Callable[[str], str | None] = lambda word: word
+    table: Mapping[str, Sequence[str]], find: Callable[[str], str | None] = lambda word: word
 ) -> tuple[dict[str, str], dict[str, str]]:
-    there, back = {}, {}
-    for gorgias, words in table.items():
-        known = [found for word in words if (found := find(word)) is not None]
-        if known:
-            there[gorgias] = known[0]
-        back.update(dict.fromkeys(known, gorgias))
+    there: dict[str, str] = {}
+    back: dict[str, str] = {}
+    known = {
+        gorgias: [found for word in words if (found := find(word)) is not None] for gorgias, words in table.items()
+    }
+    for gorgias, words in known.items():
+        if words:
+            there[gorgias] = words[0]
+            back.setdefault(words[0], gorgias)
+    # A word that is written for one may be read for another, too: the one that it is written for comes first.
+    for gorgias, words in known.items():
+        for word in words:
+            back.setdefault(word, gorgias)
     return there, back
 
 
 def _statuses(table: NameTable, gorgias: Sequence[Status], remote: Sequence[Status]) -> tuple[Table, Table]:
     names = {status.name.casefold(): status.name for status in remote}
     there, back = _configured(table, lambda word: names.get(word.casefold(), word))
+    configured = frozenset(back)
     for status in remote:
         back.setdefault(status.name, _like(status, gorgias))
     for status in gorgias:
         there.setdefault(status.name, _like(status, remote))
-    return there, back
+    return _leading_back(there, back, configured)
 
 
 def _like(status: Status, among: Sequence[Status]) -> str:
@@ -98,6 +119,7 @@ def _like(status: Status, among: Sequence[Status]) -> str:
 def _priorities(table: NameTable, gorgias: Sequence[str], remote: Sequence[str]) -> tuple[Table, Table]:
     names = {name.casefold(): name for name in remote}
     there, back = _configured(table, lambda word: names.get(word.casefold(), word))
+    configured = frozenset(back)
     if not gorgias or not remote:
         return there, back
     for name in gorgias:
@@ -108,7 +130,7 @@ def _priorities(table: NameTable, gorgias: Sequence[str], remote: Sequence[str])
     for place, name in enumerate(remote):
         below = [g for g in gorgias if there[g] in remote and remote.index(there[g]) <= place]
         back.setdefault(name, max(below, key=lambda g: remote.index(there[g])) if below else gorgias[0])
-    return there, back
+    return _leading_back(there, back, configured)
 
 
 def _place(place: int, gorgias: Sequence[str], remote: Sequence[str], there: Table) -> int:
@@ -121,20 +143,20 @@ def _place(place: int, gorgias: Sequence[str], remote: Sequence[str], there: Tab
 
 def _users(table: NameTable, gorgias: Sequence[User], remote: Sequence[User]) -> tuple[Table, Table]:
     """Ids of agents by e-mail, then by a name that only one on each side bears; the configuration comes first."""
-    there: dict[str, str] = {}
-    back: dict[str, str] = {}
-    configured = [(_user(gorgias, g), [_user(remote, r) for r in words]) for g, words in table.items()]
-    for user, others in configured:
-        if user and others and others[0]:
-            there[user.id] = others[0].id
-        back.update({other.id: user.id for other in others if user and other})
+    ids = {
+        user.id: [found.id for word in words if (found := _user(remote, word))]
+        for name, words in table.items()
+        if (user := _user(gorgias, name))
+    }
+    there, back = _configured(ids)
     by_mail = {user.email.casefold(): user for user in remote if user.email}
     by_name = _unique({user.name.casefold(): user for user in remote if not user.email}, [u.name for u in remote])
+    ours = _unique({user.name.casefold(): user for user in gorgias}, [u.name for u in gorgias])
     for user in gorgias:
-        other = by_mail.get((user.email or "").casefold()) or by_name.get(user.name.casefold())
-        if other is not None:
+        name = user.name.casefold()
+        other = by_mail.get((user.email or "").casefold()) or (by_name.get(name) if name in ours else None)
+        if other is not None and back.setdefault(other.id, user.id) == user.id:
             there.setdefault(user.id, other.id)
-            back.setdefault(other.id, user.id)
     return there, back
 
 
@@ -188,11 +210,12 @@ def _convert(value: Value, field: Field | None) -> Value | Unmapped:
 
 
 def _number(value: Value) -> Value | Unmapped:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # a word where the other side counts
-        return UNMAPPED
-    return int(number) if number.is_integer() else number
+    for kind in (int, float):  # an order's number may have more digits than a float can tell apart
+        with suppress(TypeError, ValueError, OverflowError):
+            number: int | float = kind(value if isinstance(value, int) else str(value))
+            if math.isfinite(number):
+                return int(number) if number == int(number) else number
+    return UNMAPPED  # a word where the other side counts
 
 
 def _plain_number(value: Value) -> str:
