@@ -3,7 +3,6 @@
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 from sqlalchemy import Select, exists, or_, select
@@ -37,16 +36,19 @@ class Unit:
 class Units(Door):
     """Reading for the plan."""
 
-    async def due(self, workspace: str, limit: int, skip: Collection[int] = ()) -> list[Unit]:
-        """The tickets to look at now, the longest waiting first, with everything stored about their links."""
+    async def due(self, workspace: str, limit: int, until: datetime | None = None) -> list[Unit]:
+        """The tickets to look at now, the longest waiting first, with everything stored about their links.
+
+        With `until`, only those that were due at that moment: a pass takes each ticket once.
+        """
         waiting = (
             select(DIRTY.c.id)
-            .where(DIRTY.c.workspace == workspace, DIRTY.c.not_before <= self._now())
+            .where(DIRTY.c.workspace == workspace, DIRTY.c.not_before <= (until or self._now()))
             .order_by(DIRTY.c.not_before, DIRTY.c.id)
         )
 
         def work(session: Session) -> list[Unit]:
-            return _units(session, workspace, _first(session, waiting, limit, skip))
+            return _units(session, workspace, _first(session, waiting, limit))
 
         return await self._run(work)
 
@@ -132,10 +134,8 @@ class Units(Door):
         return await self._run(lambda session: [str(found) for found in session.execute(statement).scalars()])
 
 
-def _first(session: Session, due: Select[int], limit: int, skip: Collection[int]) -> list[Dirty]:
-    """The first rows that are not to be skipped; those can be more than one statement can name."""
-    ids = session.execute(due.limit(limit + len(skip))).scalars()
-    wanted = list(islice((its_id for its_id in ids if its_id not in skip), limit))
+def _first(session: Session, due: Select[int], limit: int) -> list[Dirty]:
+    wanted = list(session.execute(due.limit(limit)).scalars())
     found = {row.id: row for part in batches(wanted) for row in _dirty(session, part)}
     return [found[its_id] for its_id in wanted]
 

@@ -61,6 +61,7 @@ class Engine:
         self.bench = bench
         self._gone: list[tuple[Unit, GoneAt]] = []
         self._vocabulary_at: datetime | None = None
+        self._began = bench.now()
 
     @classmethod
     @asynccontextmanager
@@ -99,12 +100,11 @@ class Engine:
         return bench.report
 
     async def _work(self) -> None:
-        seen: set[int] = set()
+        self._began = self.bench.now()
         while not self.bench.report.down:
-            units = await self.bench.store.due(self.bench.workspace, CHUNK, seen)
+            units = await self.bench.store.due(self.bench.workspace, CHUNK, self._began)
             if not units:
                 return
-            seen.update(row.id or 0 for unit in units for row in unit.dirty)
             await self._learn_words()
             short = await self._short_forms(units)
             gate = asyncio.Semaphore(self.bench.sync.concurrency)
@@ -157,6 +157,7 @@ class Engine:
             await self._postpone(unit, str(error), error.seconds)
         except GoneAt as error:
             self._gone.append((unit, error))
+            await self._postpone(unit, f"it is gone at {error.side}", 0)
         except Unauthorized as error:
             self._down(error)
         except AccountError as error:
@@ -175,7 +176,8 @@ class Engine:
         tries = max((row.tries for row in unit.dirty), default=0)
         if seconds is None:
             seconds = min(BACKOFF[1], BACKOFF[0] * 2**tries) * random.uniform(0.8, 1.2)
-        until = self.bench.now() + timedelta(seconds=seconds)
+        # Beyond this pass, however short the pause: a pass takes each ticket once.
+        until = max(self.bench.now() + timedelta(seconds=seconds), self._began + timedelta(milliseconds=1))
         await self.bench.store.postpone(self.bench.lease, unit.dirty, until, why)
 
     def _down(self, error: AccountError) -> None:
