@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, or_, select, update
+from sqlalchemy import bindparam, case, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from state.door import Door, Row, batches, core, insert_into, insert_new, links_of, upsert
@@ -19,6 +19,10 @@ POSTPONED = (
     .where(DIRTY.c.id == bindparam("its_id"), DIRTY.c.seq == bindparam("its_seq"))
     .values(not_before=bindparam("until"), tries=DIRTY.c.tries + 1, error=bindparam("why_not"))
 )
+
+
+#: Reasons to look at a ticket that say nothing new about it; they never hide one that does.
+UNASKED = frozenset({"stamp", "sweep"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +157,6 @@ def _marked(dialect: str) -> Any:
     statement = insert_into(dialect, Dirty)
     said = statement.excluded
     changes = {
-        "seq": DIRTY.c.seq + 1, "why": said.why, "deep": or_(DIRTY.c.deep, said.deep), "not_before": said.not_before,
+        "seq": DIRTY.c.seq + 1, "why": case((said.why.in_(UNASKED), DIRTY.c.why), else_=said.why), "deep": or_(DIRTY.c.deep, said.deep), "not_before": said.not_before,
     }  # fmt: skip
     return statement.on_conflict_do_update(index_elements=["workspace", "side", "ticket_id"], set_=changes)

@@ -24,12 +24,31 @@ async def notice_all(bench: Bench) -> None:
 
 async def _notice_side(bench: Bench, side: Side, cursors: dict[tuple[str, str], str]) -> None:
     account = bench.accounts[side]
+    from_scratch = not any(cursors.get((side.value, stream)) for stream in account.streams)
+    listed: set[str] = set()
     try:
         for stream in account.streams:
             async for page in account.changes(stream, cursors.get((side.value, stream))):
+                listed.update(change.id for change in page.changes)
                 await _take(bench, side, stream, page)
     except AccountError as error:
         bench.report.down[side] = str(error)
+    else:
+        if from_scratch:
+            await _guard_listing(bench, side, len(listed))
+
+
+async def _guard_listing(bench: Bench, side: Side, listed: int) -> None:
+    """A whole listing that is much shorter than what is known looks like an accident, and is said to be one.
+
+    Nothing is taken for deleted because it is absent; but who reads half a list should not go on as if all was well.
+    """
+    known = (await bench.store.counts(bench.workspace))["links"]
+    if listed < known * bench.sync.listing_share and not bench.force:
+        bench.report.guard = (
+            f"{side} lists only {listed} tickets while {known} are linked: nothing was written. Look whether the "
+            "account, the project or the views are the right ones; if so, run `syncd once --force`"
+        )
 
 
 async def _take(bench: Bench, side: Side, stream: str, page: Page) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import structlog
 
+from state.notices import UNASKED
 from state.store import Settlement, Unit
 from state.tables import Intent
 from syncd.applying import apply
@@ -20,8 +21,6 @@ log = structlog.get_logger(__name__)
 MAX_ROUNDS = 6
 #: Seconds after which such a ticket is looked at again.
 RESTLESS_PAUSE = 600.0
-#: Reasons to look at a ticket that say nothing new about it.
-UNASKED = frozenset({STAMP, "sweep"})
 
 
 async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> None:

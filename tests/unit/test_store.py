@@ -227,6 +227,15 @@ async def test_a_failed_notice_moves_no_watermark(store: Store, lease: Lease) ->
     assert await store.rows(Dirty, WORKSPACE) == []
 
 
+@pytest.mark.promise("P22")
+async def test_a_look_that_nobody_asked_for_hides_no_news(store: Store) -> None:
+    """A sweep, or a stamp too coarse to prove anything, leaves the reason of a change that waits."""
+    await mark(store, G, "1")
+    await store.mark(WORKSPACE, G, [Notice("1", "sweep", deep=True)])
+    (unit,) = await store.due(WORKSPACE, 10)
+    assert [(row.why, row.deep) for row in unit.dirty] == [("changed", True)]
+
+
 @pytest.mark.promise("P8")
 async def test_an_event_is_news_once(store: Store, lease: Lease, clock: Clock) -> None:
     """The overlap shows it again; once it is forgotten, it would be news again."""
