@@ -156,7 +156,11 @@ def _marked(dialect: str) -> Any:
     """Insert dirty rows; one that is there gets a new number and is due at once."""
     statement = insert_into(dialect, Dirty)
     said = statement.excluded
+    unasked = or_(*(said.why == reason for reason in sorted(UNASKED)))
     changes = {
-        "seq": DIRTY.c.seq + 1, "why": case((said.why.in_(UNASKED), DIRTY.c.why), else_=said.why), "deep": or_(DIRTY.c.deep, said.deep), "not_before": said.not_before,
-    }  # fmt: skip
+        "seq": DIRTY.c.seq + 1,
+        "why": case((unasked, DIRTY.c.why), else_=said.why),
+        "deep": or_(DIRTY.c.deep, said.deep),
+        "not_before": said.not_before,
+    }
     return statement.on_conflict_do_update(index_elements=["workspace", "side", "ticket_id"], set_=changes)

@@ -89,7 +89,7 @@ class Engine:
         token = BACKFILL.set(first_load)
         try:
             await notice_all(bench)
-            if not bench.report.down:
+            if not bench.report.down and not bench.report.guard:
                 await sweep(bench)
                 await self._work()
                 await self._bury()
