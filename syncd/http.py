@@ -7,12 +7,11 @@ landed. A 429 was not carried out, so it is repeated whatever the method.
 import asyncio
 import contextlib
 import email.utils
-import ipaddress
 import time
 import urllib.request
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextvars import ContextVar
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -25,115 +24,36 @@ import orjson
 import stamina
 from yarl import URL
 
-from syncd.errors import (
-    AccountError,
-    Forbidden,
-    Gone,
-    Moved,
-    OutcomeUnknown,
-    RateLimited,
-    Refused,
-    TooLarge,
-    TryLater,
-    Unauthorized,
-    VersionConflict,
-)
+from syncd.addresses import PrivateAddress, PublicOnly, address, must_be_allowed
+from syncd.answers import Answer, error_for, reach_hint, said, without_secrets
+from syncd.errors import Forbidden, Moved, OutcomeUnknown, RateLimited, TryLater
+from syncd.gate import BACKFILL, Gate
 
-#: Set while a first load runs: its calls leave a tenth of the allowance to live changes.
-BACKFILL: ContextVar[bool] = ContextVar("BACKFILL", default=False)
+__all__ = ["BACKFILL", "Answer", "Counters", "Gate", "Transport", "file_body"]
 
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of one JSON answer, after decompression
 CHUNK = 64 * 1024
-#: An account that answers 429 this often in a row is not ours to push any further.
-MAX_RATE_LIMITED = 30
+#: An account that has answered 429 for this many seconds is not ours to push any further.
+MAX_RATE_LIMITED = 300.0
+#: One pause after a 429, in seconds: a longer one is asked for again.
+MAX_PAUSE = 60.0
+#: A file on its way up or down takes no longer than this many seconds.
+FILE_TIME = 900.0
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: These say that the request never left: even a write may be repeated.
-NEVER_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)
+NEVER_SENT = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ClientHttpProxyError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.InvalidURL,
+)
 #: A connection or an answer that broke. ValueError: a header or a chunk that is no HTTP.
 BROKEN = (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError)
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
-class Gate:
-    """A leaky bucket that mirrors the account's own, so that a call is never refused for coming too early.
-
-    `capacity` calls fit at once and drain within `window` seconds. The level is our own count, held between what an
-    answer's `used/capacity` header proves at the least and at the most, because others may use the same key. Until
-    the first answer the bucket is assumed; an answer without the header opens the gate.
-    """
-
-    def __init__(self, capacity: float | None = 40, window: float = 20.0, reserve: float = 0.1) -> None:
-        self.capacity = capacity
-        self.window = window
-        self.reserve = reserve
-        self.level = 0.0
-        self._at = time.monotonic()
-        self._closed_until = 0.0
-        self._sent = 0
-        self._in_flight: set[int] = set()
-        self._queues = {True: asyncio.Lock(), False: asyncio.Lock()}
-
-    @property
-    def used(self) -> float:
-        """The share of the bucket that is full, between 0 and 1; 0 where no limit is known."""
-        self._drain()
-        return min(1.0, self.level / self.capacity) if self.capacity else 0.0
-
-    async def enter(self) -> int:
-        """Wait for a place in the bucket; the ticket number belongs to `leave`."""
-        backfill = BACKFILL.get()
-        async with self._queues[backfill]:
-            while (pause := self._pause(backfill)) > 0:
-                await asyncio.sleep(pause)
-            self.level += 1
-            self._sent += 1
-            self._in_flight.add(self._sent)
-            return self._sent
-
-    def leave(self, number: int, header: str | None, answered: bool = True) -> None:
-        """Learn from the answer's `used/capacity` header, if there is one."""
-        self._in_flight.discard(number)
-        used, _, capacity = (header or "").partition("/")
-        if used.strip().isdigit() and capacity.strip().isdigit() and int(capacity) > 0:
-            self.capacity = float(capacity)
-            self._drain()
-            unseen = self._sent - number + sum(1 for other in self._in_flight if other < number)
-            self.level = min(max(self.level, float(used)), float(used) + unseen)
-        elif answered:
-            self.capacity = None
-
-    def close(self, seconds: float) -> None:
-        """Let nothing pass for this long: the account said so."""
-        self._closed_until = max(self._closed_until, time.monotonic() + seconds)
-        if self.capacity:
-            self.level = max(self.level, self.capacity)
-
-    def _drain(self) -> None:
-        now = time.monotonic()
-        if self.capacity:
-            self.level = max(0.0, self.level - (now - self._at) * self.capacity / self.window)
-        self._at = now
-
-    def _pause(self, backfill: bool) -> float:
-        self._drain()
-        closed = self._closed_until - self._at
-        if closed > 0 or not self.capacity:
-            return max(0.0, closed)
-        # One call below the brim: the account's clock ticks in its own steps.
-        brim = self.capacity * (1 - self.reserve) if backfill else self.capacity
-        return (self.level + 2 - brim) * self.window / self.capacity
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A successful answer: status, headers and the whole body."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        """The body as JSON; an empty body is None."""
-        return orjson.loads(self.body) if self.body.strip() else None
+class Endless(ValueError):
+    """An answer that is larger than any that we read."""
 
 
 @dataclass(slots=True)
@@ -145,27 +65,11 @@ class Counters:
     rate_limited: int = 0
 
 
-class PublicOnly(aiohttp.abc.AbstractResolver):
-    """A resolver that refuses names that lead into a private network."""
-
-    def __init__(self) -> None:
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[aiohttp.abc.ResolveResult]:
-        """The public addresses of `host`; OSError when it has none."""
-        found = await self._resolver.resolve(host, port, family)  # type: ignore[arg-type]
-        public = [entry for entry in found if ipaddress.ip_address(entry["host"]).is_global]
-        if not public:
-            raise OSError(f"{host} leads to a private address")
-        return public
-
-    async def close(self) -> None:
-        """Release the inner resolver."""
-        await self._resolver.close()
-
-
 class Transport:
-    """The one way to an account: `label` names it in errors, `api` is its base URL without a trailing slash."""
+    """The one way to an account: `label` names it in errors, `api` is its base URL without a trailing slash.
+
+    `timeout` is how long the server may be silent, in seconds; a JSON call as a whole takes at most twice that.
+    """
 
     def __init__(
         self,
@@ -173,10 +77,10 @@ class Transport:
         label: str,
         *,
         headers: Mapping[str, str] | None = None,
-        auth: aiohttp.BasicAuth | None = None,
         gate: Gate | None = None,
         timeout: float = 60.0,
         attempts: int = 4,
+        max_answer: int = MAX_ANSWER,
         limit_header: str = "X-Gorgias-Account-Api-Call-Limit",
         explain: Callable[[int, bytes], str] | None = None,
     ) -> None:
@@ -186,12 +90,12 @@ class Transport:
         self.skew = 0.0
         self.counters = Counters()
         self.credentials: dict[str, str] = dict(headers or {})
-        if auth:
-            self.credentials["Authorization"] = auth.encode()
         self._timeout = timeout
         self._attempts = attempts
+        self._max_answer = max_answer
         self._limit_header = limit_header
         self._explain = explain or (lambda _status, body: body[:300].decode("utf-8", "replace"))
+        self._date = ""
         self._session: aiohttp.ClientSession | None = None
         self._foreign: aiohttp.ClientSession | None = None
 
@@ -208,15 +112,20 @@ class Transport:
         self._session = self._foreign = None
 
     def _new_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=self._timeout)
-        return aiohttp.ClientSession(
+        session = aiohttp.ClientSession(
             connector=connector,
-            timeout=timeout,
+            timeout=self._patience(2 * self._timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": "syncd", "Accept": "application/json"},
             # Looking for a proxy costs two trips to a thread for each call: only where there is one to find.
             trust_env=bool(urllib.request.getproxies()),
         )
+        # aiohttp repeats PUT and DELETE by itself when a kept connection breaks; it has no public switch for that.
+        session._retry_connection = False  # noqa: SLF001
+        return session
+
+    def _patience(self, total: float) -> aiohttp.ClientTimeout:
+        return aiohttp.ClientTimeout(total=total, sock_connect=10, sock_read=self._timeout)
 
     async def json(self, method: str, path: str, **options: Any) -> Any:
         """The JSON of an answer; see `request`."""
@@ -238,55 +147,78 @@ class Transport:
         `data` makes a fresh body for each attempt. `safe` says that repeating the call changes nothing more; by
         default reads are safe and writes are not.
         """
-        url = URL(self.api + path, encoded=False).extend_query(
-            list(query.items() if isinstance(query, Mapping) else query or ())
-        )
-        safe = method in SAFE if safe is None else safe
-        call = _Call(method, url, safe, dict(headers or {}), json, data)
+        url = URL(self.api + path)
+        if query:
+            url = url.extend_query(list(query.items() if isinstance(query, Mapping) else query))
+        call = _Call(method, url, method in SAFE if safe is None else safe, headers or {}, json, data)
+        try:
+            return await self._within_limits(call)
+        except TryLater as error:
+            if not _pause_before_repeat(error, call.safe):
+                raise
+            first = error
+        return await self._repeat(call, first)
+
+    async def _repeat(self, call: "_Call", first: TryLater) -> Answer:
+        """The attempts after the first, which failed: only they need what counts attempts and sleeps."""
         async for attempt in stamina.retry_context(
-            on=lambda error: _pause_before_repeat(error, safe),
+            on=lambda error: _pause_before_repeat(error, call.safe),
             attempts=self._attempts,
             timeout=None,
             wait_initial=0.2,
             wait_max=5.0,
         ):
             with attempt:
+                if attempt.num == 1:
+                    raise first
                 return await self._within_limits(call)
         raise AssertionError("unreachable")
 
     async def _within_limits(self, call: "_Call") -> Answer:
-        for _ in range(MAX_RATE_LIMITED):
+        """The answer, after as many 429 as fit into `MAX_RATE_LIMITED`."""
+        waited, least = 0.0, 0.1
+        while True:
             try:
                 return await self._once(call)
             except RateLimited as error:
                 self.counters.rate_limited += 1
-                pause = 1.0 if error.retry_after is None else error.retry_after
-                if not self.gate:
-                    await asyncio.sleep(min(pause, 60.0))
-                else:
-                    self.gate.close(min(pause, 60.0))
-        raise RateLimited(f"{self.label} keeps answering 429", status=429, retry_after=60.0)
+                pause = max(1.0 if error.retry_after is None else error.retry_after, least)
+                if waited + pause > MAX_RATE_LIMITED:
+                    raise
+                await self._wait(min(pause, MAX_PAUSE))
+                waited += min(pause, MAX_PAUSE)
+                least = min(2 * least, MAX_PAUSE)
+
+    async def _wait(self, seconds: float) -> None:
+        if self.gate:
+            self.gate.close(seconds)
+        else:
+            await asyncio.sleep(seconds)
 
     async def _once(self, call: "_Call") -> Answer:
         number = await self.gate.enter() if self.gate else 0
         header: str | None = None
-        answered = False
         started = time.monotonic()
         status = 0
         try:
             async with self._open(call) as response:
-                status, answered = response.status, True
+                status = response.status
                 header = response.headers.get(self._limit_header)
-                self._measure_skew(response.headers.get("Date"))
-                body = await _read_all(response)
+                self._measure_skew(response.headers.get("Date", ""))
+                body = await self._read_all(response)
         except NEVER_SENT as error:
-            raise TryLater(f"{self.label} cannot be reached: {_short(error)}", hint=_reach_hint(error)) from error
+            raise TryLater(
+                f"{self.label} cannot be reached: {said(error, self.credentials)}", hint=reach_hint(error)
+            ) from error
         except BROKEN as error:
             kind = TryLater if call.safe else OutcomeUnknown
-            raise kind(f"{self.label} did not answer {call.what} properly: {_short(error)}", status=status) from error
+            message = (
+                f"{self.label} did not answer {call.method} {call.url.path} properly: {said(error, self.credentials)}"
+            )
+            raise kind(message, status=status) from error
         finally:
             if self.gate:
-                self.gate.leave(number, header, answered and status < 500)
+                self.gate.leave(number, header, 200 <= status < 300)
             self.counters.calls[call.method, status] += 1
             self.counters.seconds += time.monotonic() - started
         return self._judge(call, status, response.headers, body)
@@ -294,79 +226,125 @@ class Transport:
     def _open(self, call: "_Call") -> Any:
         if self._session is None:
             raise RuntimeError("the transport is not open")
-        body: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         headers = {**self.credentials, **call.headers}
         if call.data is not None:
-            body["data"] = call.data()
+            options |= {"data": call.data(), "timeout": self._patience(FILE_TIME)}
         elif call.json is not None:
-            body["data"] = orjson.dumps(call.json)
+            options["data"] = orjson.dumps(call.json)
             headers.setdefault("Content-Type", "application/json")
-        return self._session.request(call.method, call.url, headers=headers, allow_redirects=False, **body)
+        return self._session.request(call.method, call.url, headers=headers, allow_redirects=False, **options)
 
-    def _measure_skew(self, date: str | None) -> None:
-        with contextlib.suppress(TypeError, ValueError):  # a Date header that is absent or no date says nothing
-            theirs = email.utils.parsedate_to_datetime(date or "")
+    async def _read_all(self, response: aiohttp.ClientResponse) -> bytes:
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            parts.append(chunk)
+            size += len(chunk)
+            if size > self._max_answer:
+                raise Endless(f"the answer is larger than {self._max_answer} bytes")
+        return b"".join(parts)
+
+    def _measure_skew(self, date: str) -> None:
+        if date == self._date:
+            return
+        self._date = date
+        with contextlib.suppress(TypeError, ValueError):  # a Date header that is no date says nothing
+            theirs = email.utils.parsedate_to_datetime(date)
             skew = theirs.timestamp() + 0.5 - datetime.now(theirs.tzinfo).timestamp()
             # A Date header has whole seconds: less than a second apart is no skew.
             self.skew = skew if abs(skew) > 1.0 else 0.0
 
     def _judge(self, call: "_Call", status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-        if 200 <= status < 300:
-            if body.strip() and call.wants_json and not _is_json(body):
-                kind = TryLater if call.safe else OutcomeUnknown
-                raise kind(
-                    f"{self.label} answered {call.what} with something that is not JSON",
-                    status=status,
-                    detail=body[:200].decode("utf-8", "replace"),
-                    hint="is the URL that of the account itself, and not of a login page or a proxy?",
-                )
+        if not 200 <= status < 300:
+            detail = without_secrets(self._explain(status, body), self.credentials)
+            raise error_for(status, headers, self.label, call.method, call.url, detail, call.safe)
+        if not call.wants_json or not body or body.isspace():
             return Answer(status, headers, body)
-        raise error_for(status, headers, self.label, call.what, self._explain(status, body), call.safe)
+        try:
+            return Answer(status, headers, body, orjson.loads(body))
+        except orjson.JSONDecodeError as error:
+            kind = TryLater if call.safe else OutcomeUnknown
+            raise kind(
+                f"{self.label} answered {call.method} {call.url.path} with something that is not JSON",
+                status=status,
+                detail=without_secrets(body[:200].decode("utf-8", "replace"), self.credentials),
+                hint="is the URL that of the account itself, and not of a login page or a proxy?",
+            ) from error
+
+    # -- files --------------------------------------------------------------------------------------------------
 
     async def download(self, url: str, *, hosts: Iterable[str] = (), private: bool = False) -> AsyncIterator[bytes]:
         """The content behind `url` in chunks: from the account's own host with its credentials, else without.
 
         A foreign host must be named in `hosts` (or be a subdomain of one) and must not lead into a private network
-        unless `private` is set. Raises Forbidden for any other host.
+        unless `private` is set; a proxy of the environment looks names up itself. One redirect is followed, by the same
+        rules. Raises Forbidden for any other host.
         """
+        allowed = tuple(hosts)
         own = URL(self.api).origin()
-        target = own.join(URL(url))
-        number = await self.gate.enter() if self.gate and target.origin() == own else None
+        target = address(own, url)
+        async with self._fetching(target, allowed, private) as response:
+            if response.status not in REDIRECTS:
+                async for chunk in self._content(response, target):
+                    yield chunk
+                return
+            following = address(target, response.headers.get("Location", ""))
+        if target.scheme == "https" and following.scheme != "https":
+            raise Forbidden(f"{self.label}: the download of {target.path} leads to an address that is not encrypted")
+        async with self._fetching(following, allowed, private) as response:
+            async for chunk in self._content(response, following):
+                yield chunk
+
+    async def _content(self, response: aiohttp.ClientResponse, target: URL) -> AsyncIterator[bytes]:
+        if response.status != 200:
+            error = error_for(response.status, response.headers, self.label, "download of", target, "", True)
+            if isinstance(error, RateLimited) and self.gate and self._is_own(target):
+                self.gate.close(min(error.retry_after or 1.0, MAX_PAUSE))
+            if isinstance(error, Moved) or (response.status == 401 and not self._is_own(target)):
+                # Neither a merged ticket nor our own key: this file only.
+                raise Forbidden(str(error), status=response.status)
+            raise error
+        async for chunk in response.content.iter_chunked(CHUNK):
+            yield chunk
+
+    def _is_own(self, target: URL) -> bool:
+        return target.origin() == URL(self.api).origin()
+
+    @asynccontextmanager
+    async def _fetching(self, target: URL, hosts: tuple[str, ...], private: bool) -> AsyncIterator[Any]:
+        own = self._is_own(target)
+        session = self._session if own else self._foreign_session(target, hosts, private)
+        if session is None:
+            raise RuntimeError("the transport is not open")
+        headers = {**(self.credentials if own else {}), "Accept": "*/*"}
+        number = await self.gate.enter() if own and self.gate else None
         header: str | None = None
         try:
-            async with await self._open_download(target, own, tuple(hosts), private) as response:
+            async with session.get(
+                target, headers=headers, allow_redirects=False, timeout=self._patience(FILE_TIME)
+            ) as response:
                 header = response.headers.get(self._limit_header)
-                if response.status != 200:
-                    raise error_for(
-                        response.status, response.headers, self.label, f"download of {target.path}", "", True
-                    )
-                async for chunk in response.content.iter_chunked(CHUNK):
-                    yield chunk
+                yield response
+        except aiohttp.InvalidURL as error:
+            raise Forbidden(
+                f"{self.label}: {target.host} is no host that can be asked; nothing was downloaded"
+            ) from error
         except BROKEN as error:
-            raise TryLater(f"{self.label}: the download of {target.path} broke off: {_short(error)}") from error
+            if isinstance(getattr(error, "os_error", None), PrivateAddress):
+                raise Forbidden(f"{self.label}: {target.host} is a private address; nothing was downloaded") from error
+            message = f"{self.label}: the download of {target.path} broke off: {said(error, self.credentials)}"
+            raise TryLater(message) from error
         finally:
             if self.gate and number is not None:
-                self.gate.leave(number, header, answered=header is not None)
+                self.gate.leave(number, header, succeeded=False)
 
-    async def _open_download(self, target: URL, own: URL, hosts: tuple[str, ...], private: bool) -> Any:
-        if target.origin() == own:
-            if self._session is None:
-                raise RuntimeError("the transport is not open")
-            return self._session.get(target, headers={**self.credentials, "Accept": "*/*"}, allow_redirects=False)
-        host = target.host or ""
-        if target.scheme not in {"http", "https"} or not any(
-            host == name or host.endswith("." + name) for name in hosts
-        ):
-            raise Forbidden(
-                f"{self.label}: {host or 'this address'} is not a host of this account; nothing was downloaded"
-            )
+    def _foreign_session(self, target: URL, hosts: tuple[str, ...], private: bool) -> aiohttp.ClientSession:
+        must_be_allowed(target, hosts, private, self.label)
         if self._foreign is None:
             resolver = None if private else PublicOnly()
             self._foreign = self._new_session(aiohttp.TCPConnector(limit=4, resolver=resolver))
-        with contextlib.suppress(ValueError):
-            if not private and not ipaddress.ip_address(host).is_global:
-                raise Forbidden(f"{self.label}: {host} is a private address; nothing was downloaded")
-        return self._foreign.get(target, headers={"Accept": "*/*"}, allow_redirects=False)
+        return self._foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,13 +352,9 @@ class _Call:
     method: str
     url: URL
     safe: bool
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     json: Any
     data: Callable[[], Any] | None
-
-    @property
-    def what(self) -> str:
-        return f"{self.method} {self.url.path}"
 
     @property
     def wants_json(self) -> bool:
@@ -398,84 +372,10 @@ def file_body(path: Path) -> Callable[[], AsyncIterator[bytes]]:
     return chunks
 
 
-def error_for(status: int, headers: Mapping[str, str], label: str, what: str, detail: str, safe: bool) -> AccountError:
-    """The failure that a status outside 2xx means: one class for each thing the caller does next."""
-    message = f"{label} answered {status} to {what}" + (f": {detail}" if detail else "")
-    if status == 429:
-        return RateLimited(message, status=status, detail=detail, retry_after=_retry_after(headers))
-    if status >= 500 or status == 408:
-        kind = TryLater if safe else OutcomeUnknown
-        return kind(message, status=status, detail=detail, retry_after=_retry_after(headers))
-    if 300 <= status < 400:
-        return _redirected(status, headers, message)
-    table: dict[int, type[AccountError]] = {
-        401: Unauthorized,
-        403: Forbidden,
-        404: Gone,
-        409: VersionConflict,
-        410: Gone,
-        412: VersionConflict,
-        413: TooLarge,
-        425: TryLater,
-    }
-    return table.get(status, Refused)(message, status=status, detail=detail)
-
-
-def _redirected(status: int, headers: Mapping[str, str], message: str) -> AccountError:
-    location = headers.get("Location", "")
-    last = URL(location).path.rstrip("/").rpartition("/")[2] if location else ""
-    if status in {301, 308} and last.isdigit():
-        return Moved(message, status=status, to=last)
-    if status == 301 and not location:
-        return Moved(message, status=status)
-    return TryLater(message, status=status, hint=f"the server redirects to {location or 'nowhere'}: is the URL right?")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After")
-    if value is None:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time())
-    except (TypeError, ValueError):  # neither seconds nor a date: as if it were absent
-        return None
-
-
 def _pause_before_repeat(error: Exception, safe: bool) -> bool | float:
     if not isinstance(error, TryLater) or isinstance(error, OutcomeUnknown | RateLimited):
         return False
-    if not safe and error.status:
+    if isinstance(error.__cause__, Endless) or 300 <= error.status < 400 or (error.status and not safe):
         return False
-    return min(error.retry_after, 30.0) if error.retry_after is not None else True
-
-
-async def _read_all(response: aiohttp.ClientResponse) -> bytes:
-    parts = bytearray()
-    async for chunk in response.content.iter_chunked(CHUNK):
-        parts += chunk
-        if len(parts) > MAX_ANSWER:
-            raise ValueError(f"the answer is larger than {MAX_ANSWER} bytes")
-    return bytes(parts)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return True
-
-
-def _short(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _reach_hint(error: BaseException) -> str:
-    if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return "its TLS certificate is not trusted"
-    return "is the URL right, and is the server up?"
+    # Not 0, which would read as "do not".
+    return min(max(error.retry_after, 0.01), 30.0) if error.retry_after is not None else True

@@ -99,9 +99,11 @@ class GorgiasConnector(Connector):
     @asynccontextmanager
     async def open(cls, config: GorgiasConfig, side: Side, workspace: str) -> AsyncIterator[Self]:
         """The account behind one HTTP session and one rate budget."""
-        auth = aiohttp.BasicAuth(config.email, config.api_key.get_secret_value(), encoding="utf-8")
+        headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
         label = f"Gorgias ({config.url.removeprefix('https://')})"
-        async with Transport(config.url, label, auth=auth, gate=gate(config.rate_window), explain=explain) as transport:
+        async with Transport(
+            config.url, label, headers=headers, gate=gate(config.rate_window), explain=explain
+        ) as transport:
             yield cls(config, side, workspace, transport)
 
     # -- reading ------------------------------------------------------------------------------------------------
