@@ -21,7 +21,8 @@ SyncdError
         └── TooLarge       it is bigger than the product takes
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Self
 
 
 class SyncdError(Exception):
@@ -79,6 +80,14 @@ class AccountError(SyncdError):
         super().__init__(message, hint=hint)
         self.status = status
         self.detail = detail
+        #: What the product answered, word for word, for those who pass it on.
+        self.headers: Mapping[str, str] = {}
+        self.body = b""
+
+    def with_answer(self, headers: Mapping[str, str], body: bytes) -> Self:
+        """The same, with the answer that it stands for."""
+        self.headers, self.body = headers, body
+        return self
 
 
 class TryLater(AccountError):

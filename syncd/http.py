@@ -29,7 +29,7 @@ from syncd.answers import Answer, error_for, reach_hint, said, without_secrets
 from syncd.errors import Forbidden, Moved, OutcomeUnknown, RateLimited, TryLater
 from syncd.gate import BACKFILL, Gate
 
-__all__ = ["BACKFILL", "Answer", "Counters", "Gate", "Transport", "file_body"]
+__all__ = ["BACKFILL", "Answer", "Counters", "Gate", "Streamed", "Transport", "file_body"]
 
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of one JSON answer, after decompression
 CHUNK = 64 * 1024
@@ -49,11 +49,22 @@ NEVER_SENT = (
 )
 #: A connection or an answer that broke. ValueError: a header or a chunk that is no HTTP.
 BROKEN = (aiohttp.ClientError, TimeoutError, ConnectionError, ValueError)
+#: A file is there; Gorgias answers 201 to a POST for one.
+FILE_STATUSES = frozenset({200, 201, 202})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Endless(ValueError):
     """An answer that is larger than any that we read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """A successful answer whose content is read as it comes."""
+
+    status: int
+    headers: Mapping[str, str]
+    chunks: AsyncIterator[bytes]
 
 
 @dataclass(slots=True)
@@ -258,7 +269,8 @@ class Transport:
     def _judge(self, call: "_Call", status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         if not 200 <= status < 300:
             detail = without_secrets(self._explain(status, body), self.credentials)
-            raise error_for(status, headers, self.label, call.method, call.url, detail, call.safe)
+            error = error_for(status, headers, self.label, call.method, call.url, detail, call.safe)
+            raise error.with_answer(headers, body)
         if not call.wants_json or not body or body.isspace():
             return Answer(status, headers, body)
         try:
@@ -281,49 +293,61 @@ class Transport:
         unless `private` is set; a proxy of the environment looks names up itself. One redirect is followed, by the same
         rules. Raises Forbidden for any other host.
         """
+        async with self.fetched("GET", url, hosts=hosts, private=private) as file:
+            async for chunk in file.chunks:
+                yield chunk
+
+    @asynccontextmanager
+    async def fetched(
+        self, method: str, url: str, *, json: Any = None, hosts: Iterable[str] = (), private: bool = False
+    ) -> AsyncIterator[Streamed]:
+        """What a read answers, with its headers and by the rules of `download`; asked for once."""
         allowed = tuple(hosts)
         own = URL(self.api).origin()
         target = address(own, url)
-        async with self._fetching(target, allowed, private) as response:
+        async with self._fetching(method, target, allowed, private, json) as response:
             if response.status not in REDIRECTS:
-                async for chunk in self._content(response, target):
-                    yield chunk
+                yield await self._begun(response, target)
                 return
             following = address(target, response.headers.get("Location", ""))
         if target.scheme == "https" and following.scheme != "https":
             raise Forbidden(f"{self.label}: the download of {target.path} leads to an address that is not encrypted")
-        async with self._fetching(following, allowed, private) as response:
-            async for chunk in self._content(response, following):
-                yield chunk
+        async with self._fetching("GET", following, allowed, private) as response:
+            yield await self._begun(response, following)
 
-    async def _content(self, response: aiohttp.ClientResponse, target: URL) -> AsyncIterator[bytes]:
-        if response.status != 200:
-            error = error_for(response.status, response.headers, self.label, "download of", target, "", True)
-            if isinstance(error, RateLimited) and self.gate and self._is_own(target):
-                self.gate.close(min(error.retry_after or 1.0, MAX_PAUSE))
-            if isinstance(error, Moved) or (response.status == 401 and not self._is_own(target)):
-                # Neither a merged ticket nor our own key: this file only.
-                raise Forbidden(str(error), status=response.status)
-            raise error
-        async for chunk in response.content.iter_chunked(CHUNK):
-            yield chunk
+    async def _begun(self, response: aiohttp.ClientResponse, target: URL) -> Streamed:
+        if response.status in FILE_STATUSES:
+            return Streamed(response.status, response.headers, response.content.iter_chunked(CHUNK))
+        body = await self._read_all(response)
+        detail = without_secrets(self._explain(response.status, body), self.credentials)
+        error = error_for(response.status, response.headers, self.label, "download of", target, detail, True)
+        if isinstance(error, RateLimited) and self.gate and self._is_own(target):
+            self.gate.close(min(error.retry_after or 1.0, MAX_PAUSE))
+        if isinstance(error, Moved) or (response.status == 401 and not self._is_own(target)):
+            # Neither a merged ticket nor our own key: this file only.
+            error = Forbidden(str(error), status=response.status)
+        raise error.with_answer(response.headers, body)
 
     def _is_own(self, target: URL) -> bool:
         return target.origin() == URL(self.api).origin()
 
     @asynccontextmanager
-    async def _fetching(self, target: URL, hosts: tuple[str, ...], private: bool) -> AsyncIterator[Any]:
+    async def _fetching(
+        self, method: str, target: URL, hosts: tuple[str, ...], private: bool, json: Any = None
+    ) -> AsyncIterator[Any]:
         own = self._is_own(target)
         session = self._session if own else self._foreign_session(target, hosts, private)
         if session is None:
             raise RuntimeError("the transport is not open")
         headers = {**(self.credentials if own else {}), "Accept": "*/*"}
+        options: dict[str, Any] = {"allow_redirects": False, "timeout": self._patience(FILE_TIME)}
+        if json is not None:
+            options["data"] = orjson.dumps(json)
+            headers["Content-Type"] = "application/json"
         number = await self.gate.enter() if own and self.gate else None
         header: str | None = None
         try:
-            async with session.get(
-                target, headers=headers, allow_redirects=False, timeout=self._patience(FILE_TIME)
-            ) as response:
+            async with session.request(method, target, headers=headers, **options) as response:
                 header = response.headers.get(self._limit_header)
                 yield response
         except aiohttp.InvalidURL as error:

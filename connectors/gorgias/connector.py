@@ -18,6 +18,7 @@ from pydantic import model_validator
 
 from connectors.gorgias import mapping
 from connectors.gorgias.client import PAGE_LIMIT, Client, explain, gate
+from connectors.gorgias.doors import Doors
 from connectors.gorgias.feeds import Feeds
 from syncd import text
 from syncd.connector import (
@@ -69,7 +70,7 @@ class GorgiasConfig(ConnectorConfig):
         return (self.base_url or f"https://{self.subdomain}.gorgias.com").rstrip("/").removesuffix("/api")
 
 
-class GorgiasConnector(Connector):
+class GorgiasConnector(Doors, Connector):
     """One Gorgias account, in its own words: statuses open and closed, ids of users, names of teams and tags."""
 
     name = "gorgias"

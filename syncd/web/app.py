@@ -12,6 +12,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from syncd import log
+from syncd.access import Keys
 from syncd.errors import ConfigError, StoreError
 from syncd.metrics import Metrics
 from syncd.model import Side
@@ -30,10 +31,15 @@ logger = log.get(__name__)
 
 
 def make_app(
-    source: HealthSource, metrics: Metrics, token: SecretStr | None = None, *, max_body: int = MAX_HOOK
+    source: HealthSource,
+    metrics: Metrics,
+    token: SecretStr | None = None,
+    *,
+    keys: Keys | None = None,
+    max_body: int = MAX_HOOK,
 ) -> web.Application:
-    """The application; `max_body` bounds what any endpoint reads into memory."""
-    app = web.Application(middlewares=[errors_as_json, doorkeeper(token)], client_max_size=max_body)
+    """The application; `keys` open the API besides `token`, `max_body` bounds what is read into memory."""
+    app = web.Application(middlewares=[errors_as_json, doorkeeper(token, keys)], client_max_size=max_body)
     app.on_response_prepare.append(add_headers)
     endpoints = _Endpoints(source, metrics)
     app.add_routes(

@@ -3,6 +3,8 @@
 import base64
 import binascii
 import hmac
+from collections.abc import Iterable
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -10,11 +12,17 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
 from syncd import log
+from syncd.access import ADMIN, Access, Caller, Keys, looks_like_token
 from syncd.errors import BadRequest, StoreError
+from syncd.runner import utc_now
 from syncd.settings import is_loopback
 
 OPEN = frozenset({"/healthz"})
-PAGES = frozenset({"/"})
+PAGES = frozenset({"/", "/docs"})
+#: What the tokens of `syncd token` open; all else is the daemon's own business.
+DESCRIPTIONS = frozenset({"/docs", "/openapi.json"})
+API = ("/proxy/", "/unified/", "/mcp")
+CALLER = web.RequestKey("caller", Caller)
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -28,9 +36,14 @@ logger = log.get(__name__)
 
 
 def refuse(status: int, reason: str, **headers: str) -> web.Response:
-    """An error as every endpoint reports it: `{"error": reason}`."""
+    """An error as every endpoint reports it: `{"statusCode": 404, "error": "Not Found", "message": reason}`."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return web.json_response({"error": reason}, status=status, headers=named)
+    return web.json_response(error_body(status, reason), status=status, headers=named)
+
+
+def error_body(status: int, reason: str) -> dict[str, object]:
+    """The three things that every error says."""
+    return {"statusCode": status, "error": HTTPStatus(status).phrase, "message": reason}
 
 
 async def add_headers(_request: web.Request, response: web.StreamResponse) -> None:
@@ -60,28 +73,60 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return refuse(500, "internal error; the log has the details")
 
 
-def doorkeeper(token: SecretStr | None) -> Middleware:
-    """The middleware that lets in who shows the token or, when there is none, who is on this machine."""
+def doorkeeper(token: SecretStr | None, keys: Keys | None = None) -> Middleware:
+    """The middleware that lets in who shows the daemon's token, or one of `keys` where those lead.
+
+    Without a daemon's token whoever is on this machine may look at everything. The API always wants a token: it writes.
+    """
 
     @web.middleware
     async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path in OPEN:
             return await handler(request)
-        if token is None:
+        shown = _shown(request)
+        caller = await _known(shown, token, keys)
+        if caller is None and token is None and not any(map(looks_like_token, shown)) and not _is_api(request):
             if not _is_local(request):
                 return refuse(403, "without a token only this machine itself is served: set [http] token")
-        elif not _shows(token.get_secret_value(), request):
-            scheme = 'Basic realm="syncd", charset="UTF-8"' if request.path in PAGES else 'Bearer realm="syncd"'
-            return refuse(401, "the token is missing or wrong", WWW_Authenticate=scheme)
+            caller = ADMIN
+        if caller is None:
+            return _who_are_you(request)
+        if caller is not ADMIN and not _is_api(request) and request.path not in DESCRIPTIONS:
+            return refuse(403, "this token opens the API and its description; this wants the daemon's own token")
+        request[CALLER] = caller
         return await handler(request)
 
     return keep
 
 
-def _shows(token: str, request: web.Request) -> bool:
-    shown = [credential for credential in (_credential(request), request.headers.get("X-Syncd-Token")) if credential]
-    # Bytes, because compare_digest takes no text beyond ASCII.
-    return any(hmac.compare_digest(one.encode("utf-8", "replace"), token.encode()) for one in shown)
+def permit(request: web.Request, workspace: str, operation: str, route: str, access: Access) -> None:
+    """Let the request's caller do this, or raise HTTPForbidden with the reason."""
+    reason = request[CALLER].refusal(workspace, operation, route, access)
+    if reason:
+        raise web.HTTPForbidden(reason=reason)
+
+
+def _is_api(request: web.Request) -> bool:
+    return request.path.startswith(API)
+
+
+async def _known(shown: Iterable[str], token: SecretStr | None, keys: Keys | None) -> Caller | None:
+    for one in shown:
+        # Bytes, because compare_digest takes no text beyond ASCII.
+        if token and hmac.compare_digest(one.encode("utf-8", "replace"), token.get_secret_value().encode()):
+            return ADMIN
+        if keys and (caller := await keys.caller(one, utc_now())):
+            return caller
+    return None
+
+
+def _who_are_you(request: web.Request) -> web.Response:
+    scheme = 'Basic realm="syncd", charset="UTF-8"' if request.path in PAGES else 'Bearer realm="syncd"'
+    return refuse(401, "the token is missing or wrong", WWW_Authenticate=scheme)
+
+
+def _shown(request: web.Request) -> list[str]:
+    return [one for one in (_credential(request), request.headers.get("X-Syncd-Token")) if one]
 
 
 def _credential(request: web.Request) -> str:

@@ -109,7 +109,7 @@ async def test_without_the_token_nobody_gets_in(ask: Ask, path: str, headers: di
     """Every endpoint but /healthz refuses a missing or wrong token, and says what kind it wants."""
     status, answered, body = await ask(path, headers=headers)
     assert status == 401
-    assert body == '{"error": "the token is missing or wrong"}'
+    assert body == '{"statusCode": 401, "error": "Unauthorized", "message": "the token is missing or wrong"}'
     assert answered["WWW-Authenticate"].startswith("Basic" if path == "/" else "Bearer")
 
 
@@ -188,7 +188,7 @@ async def test_errors_are_json(ask: Ask, path: str, method: str, status: int) ->
     answered, headers, body = await ask(path, method, headers=BEARER)
     assert answered == status
     assert headers["Content-Type"].startswith("application/json")
-    assert body.startswith('{"error": ')
+    assert body.startswith(f'{{"statusCode": {status}, "error": ')
     assert "inner detail" not in body
     assert ("Allow" in headers) == (status == 405)
 
