@@ -29,9 +29,10 @@ CLEAN = delete(DIRTY).where(DIRTY.c.id == bindparam("its_id"), DIRTY.c.seq == bi
 
 @dataclass(slots=True)
 class Settlement:
-    """What a piece of work did, to be recorded at once."""
+    """What a piece of work did, to be recorded at once; `same_link` spares the link's row where it did not change."""
 
     link: Link | None = None
+    same_link: bool = False
     snapshots: list[Snapshot] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     done: list[Intent] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Settling(Door):
     """Writing down what was done."""
 
     async def begin(self, lease: Lease, link: Link, intents: Sequence[Intent]) -> tuple[Link, list[Intent]]:
-        """Record writes that are about to be sent, and the link they are about if it is new."""
+        """Record writes that are about to be sent, and the link they are about if it is new; all get their ids."""
         new_link, known = row_of(link, "id"), link.id
         rows = [row_of(intent, "id", "link_id") for intent in intents]
 
@@ -59,8 +60,10 @@ class Settling(Door):
             return link_id, connection.execute(NEW_INTENTS, mine).scalars().all() if mine else []
 
         link_id, ids = await self._run(work, lease)
-        stored = [Intent(**row, link_id=link_id, id=its_id) for row, its_id in zip(rows, ids, strict=True)]
-        return Link(**new_link, id=link_id), stored
+        link.id = link_id
+        for intent, its_id in zip(intents, ids, strict=True):
+            intent.id, intent.link_id = its_id, link_id
+        return link, list(intents)
 
     async def settle(self, lease: Lease, settlement: Settlement) -> None:
         """Record what a write, or a look that found nothing to write, did; new children get their ids."""
@@ -82,7 +85,7 @@ class Settling(Door):
         ended = done.link is not None and done.link.state != "linked"
         known = [_its_id(_row(done, child, "id"), child.id) for child in done.children if child.id is not None]
         writes = [
-            (SAME_LINK, [_its_id(row_of(done.link, "id", "workspace", "created_at"), link_id)] if done.link else []),
+            (SAME_LINK, [_its_id(_link(done.link), link_id)] if done.link and not done.same_link else []),
             (SAME_CHILD, known),
             (self._upsert(Snapshot, "link_id", "side"), _rows(done, done.snapshots)),
             (UNPARKED, [{"its_link": link_id, "its_name": what} for what in done.unparked]),
@@ -117,6 +120,10 @@ def _row(done: Settlement, stored: Any, *exclude: str) -> Row:
     if done.link is not None:
         row["link_id"] = done.link.id
     return row
+
+
+def _link(link: Link) -> Row:
+    return row_of(link, "id", "workspace", "created_at")
 
 
 def _its_id(row: Row, its_id: int | None) -> Row:

@@ -44,6 +44,8 @@ class Turn:
         self.unit = unit
         self.now = short
         self.whole: set[Side] = set()
+        self._moved: set[Side] = set()
+        self._relinked = False
 
     @property
     def link(self) -> Link:
@@ -60,6 +62,7 @@ class Turn:
 
     def set_id(self, side: Side, ticket_id: str) -> None:
         """Which ticket of this side the link is about."""
+        self._relinked = True
         if side is G:
             self.link.gorgias_id = ticket_id
         else:
@@ -108,7 +111,8 @@ class Turn:
     # -- the base: the latest synchronised state, never the latest seen ---------------------------------------------
 
     def snapshot(self, side: Side) -> Snapshot:
-        """The side's base, as it will be stored."""
+        """The side's base, to be changed: it will be stored."""
+        self._moved.add(side)
         if side not in self.unit.snapshots:
             self.unit.snapshots[side] = Snapshot(link_id=self.link.id or 0, side=side, fields={})
         return self.unit.snapshots[side]
@@ -158,12 +162,13 @@ class Turn:
 
     async def settle(self, settlement: Settlement, *, looked: bool = False) -> None:
         """Store what a step did, and the bases as they are now."""
-        settlement.link = self.link
+        settlement.link, settlement.same_link = self.link, not self._relinked
         if looked:
             for side in self.now:
                 self._looked(side)
-        settlement.snapshots = list(self.unit.snapshots.values())
+        settlement.snapshots = [row for side, row in self.unit.snapshots.items() if side in self._moved]
         await self.bench.store.settle(self.bench.lease, settlement)
+        self._moved, self._relinked = set(), False
         done = {intent.id for intent in settlement.done}
         self.unit.intents = [intent for intent in self.unit.intents if intent.id not in done]
         self.unit.parked += settlement.parked

@@ -398,11 +398,11 @@ async def test_the_longest_unread_is_swept_first(store: Store, lease: Lease) -> 
 
 
 async def test_begin_stores_a_new_link_with_its_intents(store: Store, lease: Lease) -> None:
-    """And gives back what is stored; a known link is not made again."""
+    """And gives each its id; a known link is not made again."""
     new = link("g1")
     stored, intents = await store.begin(lease, new, [intent("k1", a=1), intent("k2")])
     assert stored.id is not None
-    assert new.id is None
+    assert new.id == stored.id
     assert [(row.key, row.link_id, row.id is not None) for row in intents] == [
         ("k1", stored.id, True), ("k2", stored.id, True),
     ]  # fmt: skip
