@@ -1,0 +1,105 @@
+"""The protocol, by the official SDK: tools are listed and called as a policy allows. Importing this takes a second."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from mcp import types
+from mcp.server import Server
+from mcp.server.context import ServerRequestContext
+
+from syncd import log
+from syncd.errors import BadRequest, SyncdError
+from syncd.mcp import failures
+from syncd.mcp.access import Access, Policy
+from syncd.mcp.tools import Asked, Outcome, Tool, Toolbox
+
+NAME = "syncd"
+INSTRUCTIONS = (
+    "Tools for one Gorgias helpdesk account. Common jobs take one call: find_tickets, get_conversation, reply_or_note. "
+    "Lists come in pages: when an answer has `next`, it says how to get the following one. Empty values are left out, "
+    "long texts are cut; full=true gives everything. An error says in `next` what to do. Write to customers only when "
+    "the user wants it: a note is not seen by them."
+)
+
+logger = log.get(__name__)
+
+Context = ServerRequestContext[Any, Any]
+#: Tools and policy of one caller.
+Chosen = tuple[Toolbox, Policy]
+
+
+def make_server(choose: Callable[[Any], Chosen]) -> Server[Any]:
+    """A server; `choose` finds tools and policy for the transport's request (None over stdio)."""
+    listed: dict[Chosen, types.ListToolsResult] = {}
+
+    async def list_tools(ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        chosen = choose(ctx.request)
+        if chosen not in listed:
+            box, policy = chosen
+            shown = [_shown(tool) for tool in box.tools.values() if policy.shows(tool)]
+            listed[chosen] = types.ListToolsResult(tools=shown)
+        return listed[chosen]
+
+    async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+        box, policy = choose(ctx.request)
+        return await call(box, policy, params.name, params.arguments or {})
+
+    return Server(
+        NAME,
+        version=version("syncd"),
+        instructions=INSTRUCTIONS,
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
+
+
+async def call(box: Toolbox, policy: Policy, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+    """Call a tool; whatever goes wrong is an answer that a model can act on."""
+    tool = None
+    try:
+        tool = box.find(name)
+        _let(tool, policy)
+        outcome = await tool(Asked(arguments, policy.send))
+    except SyncdError as error:
+        logger.info("a tool failed", tool=name, error=type(error).__name__)
+        return _result(Outcome(failures.told(error, tool)), is_error=True)
+    except Exception:
+        logger.exception("a tool met a defect of syncd", tool=name)
+        defect = {"error": {"kind": "defect", "message": "syncd failed; its log has the details"}}
+        return _result(Outcome({**defect, "next": "Do not repeat it: tell the user."}), is_error=True)
+    if tool.effect != "read":
+        logger.info("a tool wrote", tool=name, arguments=sorted(arguments))
+    return _result(outcome)
+
+
+def _let(tool: Tool, policy: Policy) -> None:
+    if policy.shows(tool):
+        return
+    needed = Access.AGENT if tool.effect == "write" and tool.everyday else Access.ADMIN
+    reason = (
+        f"it needs access {needed}, and this is {policy.access}" if not policy.reaches(tool) else "it is filtered out"
+    )
+    raise BadRequest(f"{tool.name} is not open here: {reason}", ["only a person can change that: tell the user"])
+
+
+def _shown(tool: Tool) -> types.Tool:
+    reads = tool.effect == "read"
+    hints: dict[str, Any] = {"read_only_hint": reads, "destructive_hint": tool.destructive}
+    if not reads:  # what only reads is idempotent anyway
+        hints["idempotent_hint"] = tool.idempotent
+    return types.Tool(
+        name=tool.name,
+        description=tool.description,
+        input_schema=dict(tool.schema),
+        annotations=types.ToolAnnotations(**hints),
+    )
+
+
+def _result(outcome: Outcome, *, is_error: bool = False) -> types.CallToolResult:
+    content: list[types.ContentBlock] = [types.TextContent(text=orjson.dumps(outcome.value).decode())]
+    for blob in outcome.blobs:
+        contents = types.BlobResourceContents(uri=blob.uri, mime_type=blob.content_type, blob=blob.content)
+        content.append(types.EmbeddedResource(resource=contents))
+    return types.CallToolResult(content=content, structured_content=outcome.value, is_error=is_error)
