@@ -1,73 +1,36 @@
 """Gorgias as an account: https://developers.gorgias.com/reference.
 
-No request made here can mail a customer: an agent's message on a channel that sends always carries `sent_datetime`
-(which imports it as sent), unless the configuration says `allow_send`.
+No request made here can mail a customer, unless the configuration says `allow_send`: see `outgoing`.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Self
+from datetime import datetime
+from typing import Any, Self, TypeVar
 
 import aiohttp
-from pydantic import Field as Option
-from pydantic import model_validator
 
-from connectors.gorgias import mapping
+from connectors.gorgias import mapping, outgoing
+from connectors.gorgias.account import Account
 from connectors.gorgias.client import PAGE_LIMIT, Client, explain, gate
+from connectors.gorgias.config import GorgiasConfig
 from connectors.gorgias.doors import Doors
 from connectors.gorgias.feeds import Feeds
 from syncd import text
-from syncd.connector import (
-    Capabilities,
-    Changes,
-    Connector,
-    ConnectorConfig,
-    Finding,
-    Page,
-    Upload,
-    Vocabulary,
-    Written,
-)
-from syncd.errors import AccountError, Gone, Refused, VersionConflict
+from syncd.connector import Capabilities, Changes, Connector, Finding, Page, Upload, Vocabulary, Written
+from syncd.errors import AccountError, BadRequest, Gone, Refused
 from syncd.http import Transport
-from syncd.model import CUSTOM, Attachment, Comment, Field, Person, Side, Status, Team, Ticket, Value
-from syncd.secret import SecretValue
+from syncd.model import CUSTOM, Attachment, Comment, Marker, Side, Ticket, Value
 
-STATUSES = (Status("open"), Status("closed", closed=True))
-PRIORITIES = ("low", "normal", "high", "critical")
-#: Where attachments live besides the account's own host (inferred: the names seen in public samples).
-ATTACHMENT_HOSTS = ("gorgias.com", "gorgias.io", "gorgi.us")
+__all__ = ["GorgiasConfig", "GorgiasConnector"]
 
-
-class GorgiasConfig(ConnectorConfig):
-    """The `[gorgias]` table: `subdomain`, or `base_url` for a sandbox, and the credentials of one user."""
-
-    subdomain: str | None = Option(default=None, pattern=r"^[A-Za-z0-9-]+$")
-    base_url: str | None = Option(default=None, pattern=r"^https?://")
-    email: str = Option(min_length=3)
-    api_key: SecretValue
-    views: tuple[int, ...] = ()
-    rate_window: float = Option(default=20.0, gt=0)
-    overlap: float = Option(default=120.0, ge=0)
-    index_lag: float = Option(default=5.0, ge=0)
-    attachment_hosts: tuple[str, ...] = ATTACHMENT_HOSTS
-    attachments_from_private_hosts: bool = False
-    allow_send: bool = False
-
-    @model_validator(mode="after")
-    def _one_address(self) -> Self:
-        if (self.subdomain is None) == (self.base_url is None):
-            raise ValueError("give either subdomain or base_url")
-        return self
-
-    @property
-    def url(self) -> str:
-        """The account's address, without a trailing slash."""
-        return (self.base_url or f"https://{self.subdomain}.gorgias.com").rstrip("/").removesuffix("/api")
+T = TypeVar("T")
+#: What the rights of a user are called who may write tickets.
+ROLES = frozenset({"admin", "agent", "bot"})
+VIEW_ITEMS = "list_all_gorgias_view_items"
+#: On these a message of ours was never mailed, so that it may be rewritten.
+EDITABLE = frozenset({mapping.NOTE, "api"})
 
 
 class GorgiasConnector(Doors, Connector):
@@ -89,19 +52,17 @@ class GorgiasConnector(Doors, Connector):
             reuses_uploads=True,
             invisible=frozenset({"fields", "comment-edit", "comment-delete"}),
         )
+        self._account = Account(self.client, config.email)
+        self._outgoing = outgoing.Outgoing(self.client, self._account, config)
         self._feeds = Feeds(self.client, config.overlap)
-        self._words: Vocabulary | None = None
-        self._fields: dict[int, Field] = {}
-        self._tags: set[str] | None = None
         self._in_view: set[str] = set()
-        self._learning = asyncio.Lock()
 
     @classmethod
     @asynccontextmanager
     async def open(cls, config: GorgiasConfig, side: Side, workspace: str) -> AsyncIterator[Self]:
         """The account behind one HTTP session and one rate budget."""
         headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
-        label = f"Gorgias ({config.url.removeprefix('https://')})"
+        label = f"Gorgias ({config.url.partition('://')[2]})"
         async with Transport(
             config.url, label, headers=headers, gate=gate(config.rate_window), explain=explain
         ) as transport:
@@ -112,9 +73,7 @@ class GorgiasConnector(Doors, Connector):
     @property
     def streams(self) -> Sequence[str]:
         """Events first; then the tickets, or the items of each view."""
-        return (
-            ("events", *(f"view:{view}" for view in self.config.views)) if self.config.views else ("events", "tickets")
-        )
+        return "events", *(f"view:{view}" for view in self.config.views) or ("tickets",)
 
     async def changes(self, stream: str, cursor: str | None) -> AsyncIterator[Page]:
         """See `Feeds`."""
@@ -124,7 +83,7 @@ class GorgiasConnector(Doors, Connector):
             pages = self._feeds.tickets(stream, "list_all_gorgias_tickets", {}, cursor, self._reader)
         else:
             view = {"view_id": int(stream.removeprefix("view:"))}
-            pages = self._feeds.tickets(stream, "list_all_gorgias_view_items", view, cursor, self._view_reader)
+            pages = self._feeds.tickets(stream, VIEW_ITEMS, view, cursor, self._view_reader)
         async for page in pages:
             yield page
 
@@ -139,238 +98,129 @@ class GorgiasConnector(Doors, Connector):
         return self._view_row
 
     def _row(self, doc: Mapping[str, Any]) -> Ticket:
-        return mapping.ticket(doc, self._fields if self._words else None)
+        return mapping.ticket(doc, self._account.fields)
 
     def _view_row(self, doc: Mapping[str, Any]) -> Ticket:
-        self._in_view.add(str(doc["id"]))
-        return self._row(doc)
+        found = self._row(doc)
+        self._in_view.add(found.id)
+        return found
 
     async def get(self, ticket_id: str) -> Ticket:
         """The ticket with all its messages. Raises Gone, and Moved for a merged one."""
-        await self.vocabulary()
-        params = {"id": _number(ticket_id), "relationships": ["custom_fields"]}
-        doc = await self.client.call("get_single_gorgias_ticket_by_id", params)
-        return self._full(doc)
+        found = await self._read(mapping.number(ticket_id))
+        return found if await self._is_in_scope(found) else replace(found, hidden=True)
 
-    def _full(self, doc: Mapping[str, Any]) -> Ticket:
-        found = mapping.ticket(doc, self._fields if self._words else None)
-        if self.config.views and found.id not in self._in_view:
-            found = replace(found, hidden=True)
-        return found
+    async def _read(self, number: int) -> Ticket:
+        await self.vocabulary()
+        params = {"id": number, "relationships": ["custom_fields"]}
+        return self._row(await self.client.call("get_single_gorgias_ticket_by_id", params))
+
+    async def _is_in_scope(self, ticket: Ticket) -> bool:
+        """Whether one of the views shows it; each look there teaches where a hundred others are."""
+        for view in self.config.views:
+            if ticket.id in self._in_view:
+                return True
+            params = {"view_id": view, "order_by": "updated_datetime:desc"}
+            async for rows in self.client.pages(VIEW_ITEMS, params):
+                shown = [self._view_row(row) for row in rows]
+                times = [row.updated_at for row in shown if row.updated_at]
+                if ticket.id in self._in_view or not ticket.updated_at or not times or min(times) < ticket.updated_at:
+                    break
+        return not self.config.views or ticket.id in self._in_view
 
     async def get_many(self, ids: Sequence[str]) -> Mapping[str, Ticket]:
         """Short forms, a hundred a call; those have no messages but their number."""
         await self.vocabulary()
+        numbers = [int(ticket_id) for ticket_id in ids if mapping.is_number(ticket_id)]
         found: dict[str, Ticket] = {}
-        for start in range(0, len(ids), PAGE_LIMIT):
-            wanted = [_number(ticket_id) for ticket_id in ids[start : start + PAGE_LIMIT]]
+        for start in range(0, len(numbers), PAGE_LIMIT):
+            wanted = numbers[start : start + PAGE_LIMIT]
             answer = await self.client.call("list_all_gorgias_tickets", {"ticket_ids": wanted, "limit": PAGE_LIMIT})
-            found.update({str(doc["id"]): self._row(doc) for doc in answer["data"]})
+            rows = [self._row(doc) for doc in answer["data"]]
+            found.update({row.id: row for row in rows if int(row.id) in wanted})
         return found
 
     async def find(self, marker: str) -> Sequence[Ticket]:
         """The tickets with this `external_id`, whose uniqueness is not documented."""
         answer = await self.client.call("list_all_gorgias_tickets", {"external_id": marker, "limit": PAGE_LIMIT})
-        found = [self._row(doc) for doc in answer["data"] if doc.get("external_id") == marker]
+        found = [ticket for ticket in map(self._row, answer["data"]) if ticket.marker == marker]
         return sorted(found, key=lambda ticket: int(ticket.id))
 
     async def vocabulary(self) -> Vocabulary:
-        """Statuses and priorities are fixed; agents, teams and the tickets' custom fields are listed once."""
-        async with self._learning:
-            if self._words is None:
-                users = [mapping.user(doc) async for doc in self._all("list_all_gorgias_users")]
-                teams = [Team(str(doc["id"]), doc["name"]) async for doc in self._all("list_all_gorgias_teams")]
-                fields = [doc async for doc in self._all("list_all_gorgias_custom_fields", object_type="Ticket")]
-                active = [doc for doc in fields if not doc.get("deactivated_datetime")]
-                self._fields = {int(doc["id"]): mapping.field(doc) for doc in active}
-                own = next((u.id for u in users if (u.email or "").casefold() == self.config.email.casefold()), None)
-                self._words = Vocabulary(
-                    STATUSES, PRIORITIES, tuple(users), tuple(teams), tuple(self._fields.values()), own
-                )
-            return self._words
-
-    async def _all(self, operation: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
-        async for rows in self.client.pages(operation, params):
-            for row in rows:
-                yield row
+        """See `Account`."""
+        return await self._account.vocabulary()
 
     async def field_times(self, ticket: Ticket) -> Mapping[str, datetime]:
         """From the ticket's events; priority has no event of its own, so a lone `ticket-updated` stands for it."""
         params = {
-            "object_type": "Ticket", "object_id": _number(ticket.id), "order_by": "created_datetime:desc",
+            "object_type": "Ticket", "object_id": mapping.number(ticket.id), "order_by": "created_datetime:desc",
             "limit": PAGE_LIMIT,
         }  # fmt: skip
-        rows = (await self.client.call("list_all_gorgias_events", params))["data"]
-        times: dict[str, datetime] = {}
-        typed = {row.get("context") for row in rows if row["type"] in mapping.FIELD_EVENTS}
-        for row in rows:
-            name = mapping.FIELD_EVENTS.get(row["type"])
-            if row["type"] == "ticket-updated" and row.get("context") not in typed:
-                name = "priority"
-            when = mapping.moment(row["created_datetime"])
-            if name and when:
-                times.setdefault(name, when)
-        return times
+        return mapping.field_times((await self.client.call("list_all_gorgias_events", params))["data"])
 
     async def check(self) -> Sequence[Finding]:
-        """The credentials, the role, and the views."""
+        """The credentials, the role, the views, and the address of replies."""
         try:
             me = await self.client.call("get_single_gorgias_user_by_id", {"id": 0})
         except AccountError as error:
             return [Finding("credentials", False, f"{error}: check subdomain, email and api_key")]
         role = (me.get("role") or {}).get("name")
-        fine = role in {"admin", "agent", "bot"}
-        findings = [
-            Finding(f"credentials of {me.get('email')}", True),
-            Finding(
-                f"role {role}", fine, "" if fine else "this role may be too low to write tickets: use agent or admin"
-            ),
-        ]
+        hint = "" if role in ROLES else "this role may be too low to write tickets: use agent or admin"
+        findings = [Finding(f"credentials of {me.get('email')}", True), Finding(f"role {role}", not hint, hint)]
         for view in self.config.views:
-            try:
-                await self.client.call("get_single_gorgias_view_by_id", {"id": view})
-                findings.append(Finding(f"view {view}", True))
-            except AccountError as error:
-                findings.append(Finding(f"view {view}", False, f"{error}: take the id from the view's address"))
+            call = self.client.call("get_single_gorgias_view_by_id", {"id": view})
+            findings.append(await _finding(f"view {view}", call, "take the id from the view's address"))
+        if self.config.allow_send:
+            call = self._account.mailbox(self.config.reply_from)
+            findings.append(await _finding("the address of replies", call, "answers could not be mailed"))
         return findings
 
     # -- writing ------------------------------------------------------------------------------------------------
 
     async def create(self, ticket: Ticket, marker: str, uploads: Mapping[str, Sequence[Upload]]) -> Ticket:
         """One POST with all messages, tags and fields; files are uploaded before it."""
-        words = await self.vocabulary()
-        messages = [await self._message(said, uploads.get(said.id, ())) for said in ticket.comments or ()]
-        body: dict[str, Any] = {
-            "external_id": marker,
-            "subject": ticket.subject or None,
-            "channel": "api",
-            "via": "api",
-            "from_agent": False,
-            "messages": messages or [self._placeholder(ticket)],
-            "status": ticket.status or "open",
-            "priority": ticket.priority or "normal",
-            "tags": [{"name": tag} for tag in await self._existing(ticket.tags)],
-            "custom_fields": self._field_values(ticket.fields or {}),
-            "created_datetime": mapping.iso(ticket.created_at) if ticket.created_at else None,
-            "assignee_user": {"id": _number(ticket.assignee)} if ticket.assignee else None,
-            "assignee_team": self._team(words, ticket.team),
-            "customer": self._customer(words, ticket.contact),
-        }
-        given = {name: value for name, value in body.items() if value not in (None, [])}
-        return self._full(await self.client.call("create_a_gorgias_ticket", body=given))
-
-    def _placeholder(self, ticket: Ticket) -> dict[str, Any]:
-        """Gorgias has no ticket without a message: an issue without a text says its title."""
-        return {**_note(), "body_text": ticket.subject, "body_html": text.text_to_html(ticket.subject)}
-
-    def _customer(self, words: Vocabulary, contact: Person | None) -> dict[str, Any] | None:
-        """An e-mail finds the customer or makes one; an agent's own address never becomes a customer."""
-        if contact is None or not contact.email:
-            return None
-        if any((user.email or "").casefold() == contact.email.casefold() for user in words.users):
-            return None
-        return {"email": contact.email, **({"name": contact.name} if contact.name else {})}
-
-    def _team(self, words: Vocabulary, name: str | None) -> dict[str, Any] | None:
-        found = next((team for team in words.teams if team.name == name), None)
-        return {"id": _number(found.id)} if found else None
-
-    def _field_values(self, fields: Mapping[str, Value]) -> list[dict[str, Any]]:
-        numbers = {field.name: number for number, field in self._fields.items()}
-        unknown = sorted(set(fields) - set(numbers))
-        if unknown:
-            raise Refused(f"Gorgias has no ticket field {unknown[0]!r}", hint=f"it has: {', '.join(sorted(numbers))}")
-        return [{"id": numbers[name], "value": value} for name, value in fields.items()]
-
-    async def _message(self, said: Comment, uploads: Sequence[Upload]) -> dict[str, Any]:
-        words = await self.vocabulary()
-        email = (said.author.email or "").casefold() if said.author else ""
-        sender = next((user for user in words.users if email and (user.email or "").casefold() == email), None)
-        message = {**(_note() if said.private else self._public()), **mapping.body_of(said, signed=sender is None)}
-        if sender is not None:
-            message["sender"] = {"id": _number(sender.id)}
-        if said.marker:
-            message["external_id"] = said.marker
-        if said.created_at:
-            message["created_datetime"] = mapping.iso(said.created_at)
-        if uploads:
-            message["attachments"] = [await self._stored(file) for file in uploads]
-        return message
-
-    def _public(self) -> dict[str, Any]:
-        """A message that the customer may see; without `allow_send` it is imported as sent, and so never mailed."""
-        sent = {} if self.config.allow_send else {"sent_datetime": mapping.iso(datetime.now(UTC))}
-        return {"channel": "api", "via": "api", "from_agent": True, "public": True, **sent}
-
-    async def _stored(self, file: Upload) -> dict[str, Any]:
-        if file.held_at:
-            return mapping.file_of(file, {"url": file.held_at})
-        return mapping.file_of(file, await self.client.upload(file))
-
-    async def _existing(self, tags: frozenset[str]) -> list[str]:
-        """The tags, each made first where it does not exist: whether an unknown name is made on the fly is disputed."""
-        async with self._learning:
-            if tags and self._tags is None:
-                self._tags = {doc["name"] async for doc in self._all("list_all_gorgias_tags")}
-            for tag in sorted(tags - (self._tags or set())):
-                with contextlib.suppress(VersionConflict):  # somebody made it meanwhile
-                    await self.client.call("create_a_gorgias_tag", body={"name": tag})
-                self._tags = {*(self._tags or ()), tag}
-        return sorted(tags)
+        body = await self._outgoing.ticket(ticket, marker, uploads)
+        made = await self._with_tags(ticket.tags, lambda: self._write("create_a_gorgias_ticket", {}, body))
+        return self._row(made)
 
     async def update(self, ticket: Ticket, changes: Changes) -> Ticket:
-        """A partial PUT for the fields; tags are added and removed by calls of their own, never replaced."""
-        number, after = _number(ticket.id), ticket
-        if changes.fields:
-            body = await self._partial(ticket, changes.fields)
-            after = self._full(await self.client.call("update_a_gorgias_ticket_by_id", {"id": number}, body))
-        tags = after.tags
+        """Tags are added and removed by calls of their own, never replaced; then a partial PUT for the fields."""
+        number = {"ticket_id": mapping.number(ticket.id)}
+        if changes.fields and ticket.fields is None:
+            ticket = await self._read(number["ticket_id"])
+        body = await self._outgoing.changes(ticket, changes.fields)
         if changes.add_tags:
-            names = await self._existing(changes.add_tags)
-            await self.client.call("create_a_gorgias_ticket_tag", {"ticket_id": number}, {"names": names})
-            tags |= changes.add_tags
+            added = {"names": sorted(changes.add_tags)}
+            await self._with_tags(
+                changes.add_tags, lambda: self._write("create_a_gorgias_ticket_tag", number, added, safe=True)
+            )
         if changes.remove_tags:
-            names = sorted(changes.remove_tags)
-            await self.client.call("delete_a_gorgias_ticket_tag_by_id", {"ticket_id": number}, {"names": names})
-            tags -= changes.remove_tags
-        return replace(after, tags=tags)
-
-    async def _partial(self, ticket: Ticket, fields: Mapping[str, Value]) -> dict[str, Any]:
-        words = await self.vocabulary()
-        body: dict[str, Any] = {name: fields[name] for name in ("subject", "status", "priority") if name in fields}
-        if "assignee" in fields:
-            assignee = fields["assignee"]
-            body["assignee_user"] = {"id": _number(str(assignee)) if assignee is not None else None}
-        if "team" in fields:
-            body["assignee_team"] = self._team(words, fields["team"]) or {"id": None}  # type: ignore[arg-type]
-        custom = {name.removeprefix(CUSTOM): value for name, value in fields.items() if name.startswith(CUSTOM)}
-        if custom:
-            # Whether a PUT keeps the fields it does not name is disputed: so it names them all.
-            kept = {name: value for name, value in (ticket.fields or {}).items() if value is not None}
-            body["custom_fields"] = self._field_values({**kept, **custom})
-        return body
+            removed = {"names": sorted(changes.remove_tags)}
+            await self._write("delete_a_gorgias_ticket_tag_by_id", number, removed, safe=True)
+        if not body:
+            return await self._read(number["ticket_id"])
+        return self._row(await self._write("update_a_gorgias_ticket_by_id", {"id": number["ticket_id"]}, body))
 
     async def comment(self, ticket_id: str, comment: Comment, uploads: Sequence[Upload]) -> Written:
         """One POST; a private comment is an internal note."""
-        body = await self._message(comment, uploads)
-        doc = await self.client.call("create_a_gorgias_message", {"ticket_id": _number(ticket_id)}, body)
-        return Written(mapping.comment(doc))
+        number = mapping.number(ticket_id)
+        body = await self._outgoing.comment(number, comment, uploads)
+        return Written(mapping.comment(await self._write("create_a_gorgias_message", {"ticket_id": number}, body)))
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
-        """Only an internal note is edited: what customers wrote, or were sent, stays as it was."""
-        params = {"ticket_id": _number(ticket_id), "id": _number(comment.id)}
+        """Notes, and messages of ours that were never mailed: what customers wrote, or were sent, stays as it was."""
+        params = {"ticket_id": mapping.number(ticket_id), "id": mapping.number(comment.id)}
         before = await self.client.call("get_single_gorgias_message_by_id", params)
-        if before.get("channel") != mapping.NOTE:
+        ours = before.get("channel") == mapping.NOTE or Marker.parse(before.get("external_id"))
+        if not ours or before.get("channel") not in EDITABLE:
             raise Refused("a message that a customer wrote or was sent is not edited", hint="edit it in Gorgias itself")
-        signed = text.unsign(before.get("body_text") or "")[1] is not None
-        body = {"channel": mapping.NOTE, "from_agent": True, **mapping.body_of(comment, signed)}
-        doc = await self.client.call("update_a_gorgias_message_by_id", params, body)
-        return mapping.comment(doc)
+        body = self._outgoing.edit(before, comment)
+        return mapping.comment(await self._write("update_a_gorgias_message_by_id", params, body))
 
     async def delete(self, ticket_id: str) -> None:
         """For good."""
         try:
-            await self.client.call("delete_a_gorgias_ticket_by_id", {"id": _number(ticket_id)})
+            await self.client.call("delete_a_gorgias_ticket_by_id", {"id": mapping.number(ticket_id)})
         except Gone:
             return
 
@@ -378,38 +228,47 @@ class GorgiasConnector(Doors, Connector):
         """From the account's own host, or from one of `attachment_hosts` without our credentials."""
         if not attachment.url:
             raise Gone(f"the attachment {attachment.file_name} has no address")
-        if self.transport is None:
-            raise RuntimeError("the account is not open")
-        async for chunk in self.transport.download(
-            attachment.url,
-            hosts=self.config.attachment_hosts,
-            private=self.config.attachments_from_private_hosts,
-        ):
+        hosts, private = self.config.attachment_hosts, self.config.attachments_from_private_hosts
+        async for chunk in self.client.transport.download(attachment.url, hosts=hosts, private=private):
             yield chunk
+
+    async def _write(self, name: str, params: Mapping[str, Any], body: Any, *, safe: bool = False) -> Any:
+        """A write whose values come from the other side: one that does not fit the documented schema is Refused."""
+        try:
+            return await self.client.call(name, params, body, safe=safe)
+        except BadRequest as error:
+            raise Refused(str(error)) from error
+
+    async def _with_tags(self, names: frozenset[str], write: Callable[[], Awaitable[T]]) -> T:
+        """A write that names tags, which are made before it, and once more where one was deleted meanwhile."""
+        await self._account.make_tags(names)
+        try:
+            return await write()
+        except (Refused, Gone):
+            if not names or not await self._account.make_tags(names, afresh=True):
+                raise
+        return await write()
 
     # -- pure ---------------------------------------------------------------------------------------------------
 
     def canonical(self, name: str, value: Value) -> Value:
         """A subject is cut to 998 characters and has one line; nothing else is respelled."""
         if name == "subject" and isinstance(value, str):
-            return text.shorten(" ".join(text.plain(value).split()), mapping.SUBJECT_LIMIT)
+            return outgoing.subject(value)
         return text.plain(value) if name.startswith(CUSTOM) and isinstance(value, str) else value
 
     def canonical_tag(self, tag: str) -> str:
         """At most 256 characters; names are case sensitive."""
-        return text.shorten(text.plain(tag), mapping.TAG_LIMIT)
+        return outgoing.tag(tag)
 
     def label(self, ticket_id: str) -> str:
         """How people name this ticket."""
         return f"Gorgias {ticket_id}"
 
 
-def _note() -> dict[str, Any]:
-    return {"channel": mapping.NOTE, "via": "api", "from_agent": True, "public": False}
-
-
-def _number(ticket_id: str) -> int:
+async def _finding(what: str, call: Awaitable[Any], hint: str) -> Finding:
     try:
-        return int(ticket_id)
-    except ValueError as error:
-        raise Gone(f"{ticket_id!r} is no id of Gorgias") from error
+        await call
+    except AccountError as error:
+        return Finding(what, False, f"{error}: {hint}")
+    return Finding(what, True)
