@@ -19,6 +19,7 @@ from syncd.demo.run import demo as run_demo
 from syncd.dry import dry_run
 from syncd.errors import ConfigError, SyncdError
 from syncd.explain import explain as explain_ticket
+from syncd.mcp.command import mcp
 from syncd.passes import once as run_once
 from syncd.reconcile import reconcile
 from syncd.settings import Settings
@@ -239,6 +240,9 @@ def explain(ticket: str, configs: tuple[Path, ...], as_json: bool) -> None:
 def retry(configs: tuple[Path, ...], as_json: bool, ticket: str | None) -> None:
     """Try what is parked or waiting again, at the next pass."""
     _print(_run(reports.retry(load(configs), ticket)), as_json, show.retry)
+
+
+main.add_command(mcp)
 
 
 @main.command()
