@@ -6,7 +6,7 @@ failure stays with its ticket; only an account that cannot be reached, or that r
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -25,13 +25,13 @@ from syncd.notice import notice_all, sweep
 from syncd.settings import SyncSettings
 from syncd.translate import Translation
 from syncd.turn import GoneAt, Postponed
-from syncd.work import unsure_only, work_on
+from syncd.work import nothing_new, unsure_only, work_on
 
 log = structlog.get_logger(__name__)
 
 #: Tickets read in one go: small enough that what was read is fresh when it is written over, large enough that the
 #: reading costs little (one call of Gorgias for all of them).
-CHUNK = 32
+CHUNK = 40
 BACKOFF = (5.0, 900.0)  # seconds: the first pause of a ticket that failed, and the longest
 
 
@@ -105,10 +105,15 @@ class Engine:
             units = await self.bench.store.due(self.bench.workspace, CHUNK, self._began)
             if not units:
                 return
-            await self._learn_words()
-            short = await self._short_forms(units)
             gate = asyncio.Semaphore(self.bench.sync.concurrency)
-            await asyncio.gather(*(self._one(gate, unit, short[number]) for number, unit in enumerate(units)))
+            unsure = [unit for unit in units if unsure_only(unit)]
+            done = await asyncio.gather(*(self._one(gate, unit, nothing_new(self.bench, unit)) for unit in unsure))
+            left = [unit for unit in units if unit not in unsure or not done[unsure.index(unit)]]
+            if left and not self.bench.report.down:
+                await self._learn_words()
+                short = await self._short_forms(left)
+                work = [work_on(self.bench, unit, known) for unit, known in zip(left, short, strict=True)]
+                await asyncio.gather(*(self._one(gate, unit, do) for unit, do in zip(left, work, strict=True)))
 
     async def _learn_words(self) -> None:
         """Read both accounts' vocabularies once there is something to translate, and again every hour."""
@@ -126,7 +131,7 @@ class Engine:
             wanted: dict[str, int] = {}
             for number, unit in enumerate(units):
                 ticket_id = unit.id(side)
-                if ticket_id is None or unsure_only(unit):
+                if ticket_id is None:
                     continue
                 if row := self.bench.rows.take(side, ticket_id):
                     short[number][side] = row
@@ -138,20 +143,21 @@ class Engine:
                     short[wanted[ticket_id]][side] = row
         return short
 
-    async def _one(self, gate: asyncio.Semaphore, unit: Unit, short: dict[Side, Ticket]) -> None:
+    async def _one(self, gate: asyncio.Semaphore, unit: Unit, work: Coroutine[None, None, bool]) -> bool:
+        """Do one unit's work; False when there is still something to do about it."""
         async with gate:
             if self.bench.report.down:
-                return
+                work.close()
+                return True
             ticket = unit.id(Side.GORGIAS) or unit.id(Side.REMOTE)
             with structlog.contextvars.bound_contextvars(ticket=ticket):
-                await self._guarded(unit, short)
+                return await self._guarded(unit, work)
 
-    async def _guarded(self, unit: Unit, short: dict[Side, Ticket]) -> None:
+    async def _guarded(self, unit: Unit, work: Coroutine[None, None, bool]) -> bool:
         """A failure stays with its ticket; only a side that is down stops the others."""
         report = self.bench.report
-        report.looked += 1
         try:
-            await work_on(self.bench, unit, short)
+            done = await work
         except Postponed as error:
             report.postponed += 1
             await self._postpone(unit, str(error), error.seconds)
@@ -171,6 +177,11 @@ class Engine:
             report.failed += 1
             log.exception("a ticket met a defect of syncd")
             await self._postpone(unit, f"{type(error).__name__}: {error}", None)
+        else:
+            report.looked += done
+            return done
+        report.looked += 1
+        return True
 
     async def _postpone(self, unit: Unit, why: str, seconds: float | None) -> None:
         tries = max((row.tries for row in unit.dirty), default=0)

@@ -23,28 +23,48 @@ MAX_ROUNDS = 6
 RESTLESS_PAUSE = 600.0
 
 
-async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> None:
-    """Bring a unit's two tickets into step, as far as that can be done now.
+async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> bool:
+    """Bring a unit's two tickets into step, as far as that can be done now; True when it is done.
 
     `short` holds what is known of them already. Raises AccountError, Postponed and GoneAt; all else is recorded.
     """
     turn = Turn(bench, unit, dict(short))
     if unit.link is not None and unit.link.state != "linked":
-        return await turn.clean()
-    if turn.now and not _wanted(turn):
-        return await turn.clean()
-    if unsure_only(unit) and await _nothing_new(turn):
-        return await turn.settle(Settlement(clean=unit.dirty), looked=True)
-    await _read(turn)
+        await turn.clean()
+        return True
+    if not turn.now or _wanted(turn):
+        await _read(turn)
     if not _wanted(turn):
-        return await turn.clean()
+        await turn.clean()
+        return True
     await _unpark(turn)
     for intent in list(unit.intents):
         await _recover(turn, intent)
     for _ in range(MAX_ROUNDS):
         if not await _round(turn):
-            return None
+            return True
     raise Postponed("the two sides do not come to rest: each write is stored as something else", RESTLESS_PAUSE)
+
+
+def unsure_only(unit: Unit) -> bool:
+    """Whether a ticket is looked at only because its stamp is too coarse to prove that nothing happened within it."""
+    sides = {dirty.side for dirty in unit.dirty}
+    linked = unit.link is not None and unit.link.state == "linked"
+    return linked and len(sides) == 1 and not unit.intents and all(dirty.why == STAMP for dirty in unit.dirty)
+
+
+async def nothing_new(bench: Bench, unit: Unit) -> bool:
+    """Read the side whose stamp proves nothing; True, and recorded, when it shows exactly what is stored."""
+    turn, side = Turn(bench, unit, {}), Side(unit.dirty[0].side)
+    await turn.read_whole(side)
+    ticket, snapshot = turn.now[side], turn.snapshot(side)
+    shown = {name: value for name, value in values(ticket).items() if name in snapshot.fields}
+    known = {c.id(side): c.digest(side) for c in turn.state().pairs}
+    same_words = all(known.get(comment.id) == digest(comment) for comment in ticket.comments or ())
+    same = same_words and shown == dict(snapshot.fields) and ticket.tags == frozenset(snapshot.tags or ())
+    if same:
+        await turn.settle(Settlement(clean=unit.dirty), looked=True)
+    return same
 
 
 # -- read ---------------------------------------------------------------------------------------------------------
@@ -67,24 +87,6 @@ def _needs_whole(turn: Turn, side: Side) -> bool:
     if row.comment_count is not None and snapshot.comment_count is not None:
         return row.comment_count != snapshot.comment_count
     return not settled(row, snapshot, turn.bench.accounts[side].capabilities.resolution)
-
-
-def unsure_only(unit: Unit) -> bool:
-    """Whether a ticket is looked at only because its stamp is too coarse to prove that nothing happened within it."""
-    sides = {dirty.side for dirty in unit.dirty}
-    return unit.link is not None and len(sides) == 1 and all(dirty.why == STAMP for dirty in unit.dirty)
-
-
-async def _nothing_new(turn: Turn) -> bool:
-    """Read the unsure side whole; whether it shows exactly what is stored."""
-    side = Side(turn.unit.dirty[0].side)
-    turn.now.clear()
-    await turn.read_whole(side)
-    ticket, snapshot = turn.now[side], turn.snapshot(side)
-    shown = {name: value for name, value in values(ticket).items() if name in snapshot.fields}
-    known = {c.id(side): c.digest(side) for c in turn.state().pairs}
-    same_words = all(known.get(comment.id) == digest(comment) for comment in ticket.comments or ())
-    return same_words and shown == dict(snapshot.fields) and ticket.tags == frozenset(snapshot.tags or ())
 
 
 # -- is it ours? --------------------------------------------------------------------------------------------------

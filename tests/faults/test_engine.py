@@ -5,8 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import delete
 
-from state.tables import Parked
+from state.tables import Parked, Watermark
 from syncd.settings import SyncSettings
 from tests.faults.world import ANN, BOB, G, R, World
 
@@ -180,3 +181,19 @@ async def test_one_way_sync_writes_to_one_side_only(world: World) -> None:
     assert world.remote.tickets[copy.id].subject == "A2"
     assert len(world.gorgias.tickets) == 1
     assert world.gorgias.tickets[gid].priority == "normal"
+
+
+@pytest.mark.promise("P20")
+async def test_a_listing_that_is_far_too_short_stops(world: World) -> None:
+    """An account that shows almost nothing of what is known writes nothing, and nothing counts as deleted."""
+    for number in range(12):
+        world.gorgias.add_ticket(f"T{number}", f"t{number}")
+    await world.settle()
+    hidden, world.remote.log = world.remote.log, []
+    await (await world.store())._run(lambda session: session.execute(delete(Watermark)) and None)
+    (report,) = await world.passes(1)
+    assert "lists only 0 tickets while 12 are linked" in report.guard
+    world.remote.log = hidden
+    await world.settle()
+    assert all(ticket.status == "New" for ticket in world.remote.tickets.values())
+    assert len(world.gorgias.tickets) == len(world.remote.tickets) == 12
