@@ -1,6 +1,6 @@
 """The executor: any of the 104 operations, checked before it is sent, with its pages followed."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,12 +9,13 @@ import orjson
 
 from connectors.gorgias.operations import OPERATIONS, Operation, check, find
 from syncd.connector import Upload
+from syncd.errors import OutcomeUnknown, TryLater
 from syncd.http import Gate, Transport, file_body
 
 #: Operations that read in spite of their method, so that repeating them is safe.
 READS = frozenset(name for name, operation in OPERATIONS.items() if operation.effect == "read")
-#: PUTs that set what is sent and DELETEs do the same when they are repeated (facts: no idempotency keys exist).
 PAGE_LIMIT = 100
+STRANGE = "is the URL that of a Gorgias account?"
 
 
 def explain(status: int, body: bytes) -> str:
@@ -33,13 +34,23 @@ class Client:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
 
-    async def call(self, name: str, params: Mapping[str, Any] | None = None, body: Any = None) -> Any:
-        """The JSON of an operation's answer. Raises BadRequest before anything is sent, and AccountError after."""
+    async def call(
+        self, name: str, params: Mapping[str, Any] | None = None, body: Any = None, *, safe: bool = False
+    ) -> Any:
+        """The JSON of an operation's answer. Raises BadRequest before anything is sent, and AccountError after.
+
+        `safe` says that a write may be repeated, because doing it twice leaves what doing it once leaves.
+        """
         operation = find(name)
         request = check(operation, params, body)
-        return await self.transport.json(
-            request.method, request.path, query=request.query, json=request.body, safe=name in READS
+        safe = safe or name in READS
+        answer = await self.transport.json(
+            request.method, request.path, query=request.query, json=request.body, safe=safe
         )
+        if (answer is not None or safe) and not _SHAPES.get(operation.kind, _anything)(answer):
+            kind = TryLater if safe else OutcomeUnknown
+            raise kind(f"{self.transport.label} answered {name} with JSON that is something else", hint=STRANGE)
+        return answer
 
     async def pages(self, name: str, params: Mapping[str, Any] | None = None) -> AsyncIterator[list[dict[str, Any]]]:
         """The rows of a list operation, page after page, whatever the shape of its envelope."""
@@ -53,21 +64,61 @@ class Client:
             params = {**params, **more}
 
     async def upload(self, file: Upload) -> dict[str, Any]:
-        """Store a file, streamed from disk; the answer's url, name, size and content_type go into a message."""
-        form = file_body(file.path)
+        """Store a file, streamed from disk; the answer's url, name, size and content_type go into a message.
 
-        def body() -> aiohttp.MultipartWriter:
+        An upload shows nowhere until a message names it, so that repeating one is safe.
+        """
+        content = file_body(file.path)
+
+        def form() -> aiohttp.MultipartWriter:
             writer = aiohttp.MultipartWriter("form-data")
-            part = aiohttp.payload.AsyncIterablePayload(form(), content_type=file.content_type)
-            part.set_content_disposition("form-data", name=file.file_name, filename=file.file_name)
-            writer.append_payload(part)
+            writer.append_payload(_FilePart(content(), file))
             return writer
 
-        answer = await self.transport.json(
-            "POST", OPERATIONS["create_a_gorgias_file"].path, query={"type": "attachment"}, data=body
-        )
+        path = OPERATIONS["create_a_gorgias_file"].path
+        answer = await self.transport.json("POST", path, query={"type": "attachment"}, data=form, safe=True)
+        if not (isinstance(answer, list) and answer and isinstance(answer[0], dict) and answer[0].get("url")):
+            raise TryLater(f"{self.transport.label} answered an upload with JSON that is something else", hint=STRANGE)
         stored: dict[str, Any] = answer[0]
         return stored
+
+
+class _FilePart(aiohttp.payload.AsyncIterablePayload):
+    """One file of a form: of known length, so that the request has a Content-Length, and named as browsers name it.
+
+    The standard of forms (RFC 7578) wants `name` and `filename` as they are, in UTF-8, and knows no `name*`.
+    """
+
+    def __init__(self, content: AsyncIterator[bytes], file: Upload) -> None:
+        super().__init__(content, content_type=file.content_type)
+        name = file.file_name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        self.headers["Content-Disposition"] = f'form-data; name="{name}"; filename="{name}"'
+        self._length = file.size
+
+    @property
+    def size(self) -> int:
+        """The file's length in bytes."""
+        return self._length
+
+
+def _anything(_answer: Any) -> bool:
+    return True
+
+
+def _is_list(answer: Any) -> bool:
+    rows = answer.get("data") if isinstance(answer, Mapping) else None
+    return isinstance(rows, list) and all(isinstance(row, Mapping) for row in rows)
+
+
+def _is_object(answer: Any) -> bool:
+    return isinstance(answer, Mapping) and bool(answer)
+
+
+#: What an answer must look like, by the kind of the operation; otherwise `{}` would read as an empty list.
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "list": _is_list, "view-items": _is_list, "data": lambda answer: isinstance(answer, Mapping) and "data" in answer,
+    "object": _is_object, "array": lambda answer: isinstance(answer, list),
+}  # fmt: skip
 
 
 def rows_of(operation: Operation, answer: Any) -> tuple[list[dict[str, Any]], dict[str, Any]]:

@@ -73,7 +73,7 @@ class GorgiasConnector(Doors, Connector):
     @property
     def streams(self) -> Sequence[str]:
         """Events first; then the tickets, or the items of each view."""
-        return "events", *(f"view:{view}" for view in self.config.views) or ("tickets",)
+        return "events", *(tuple(f"view:{view}" for view in self.config.views) or ("tickets",))
 
     async def changes(self, stream: str, cursor: str | None) -> AsyncIterator[Page]:
         """See `Feeds`."""
@@ -186,7 +186,7 @@ class GorgiasConnector(Doors, Connector):
     async def update(self, ticket: Ticket, changes: Changes) -> Ticket:
         """Tags are added and removed by calls of their own, never replaced; then a partial PUT for the fields."""
         number = {"ticket_id": mapping.number(ticket.id)}
-        if changes.fields and ticket.fields is None:
+        if ticket.fields is None and any(name.startswith(CUSTOM) for name in changes.fields):
             ticket = await self._read(number["ticket_id"])
         body = await self._outgoing.changes(ticket, changes.fields)
         if changes.add_tags:

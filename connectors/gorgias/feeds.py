@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from connectors.gorgias.client import Client
-from connectors.gorgias.mapping import iso, moment
+from connectors.gorgias.mapping import change, event_time, iso, moment, updated
 from syncd.connector import Change, Page
 from syncd.model import Ticket
 
@@ -33,13 +33,11 @@ EVENT_TYPES = (
     "ticket-message-updated",
     "ticket-message-deleted",
 )
-#: These change what a full read shows and the short form does not.
-DEEP = frozenset(
-    {"ticket-deleted", "ticket-merged", "ticket-split", "ticket-message-updated", "ticket-message-deleted"}
-)
 #: Between two readings of the whole overlap, a short one is enough: events become visible within moments.
 SHORT_OVERLAP = 10.0
 FULL_EVERY = 60.0
+#: An account's clock is not known any better.
+AHEAD = timedelta(minutes=1)
 
 
 class Feeds:
@@ -69,9 +67,8 @@ class Feeds:
             "order_by": "created_datetime:asc",
         }
         async for rows in self._client.pages("list_all_gorgias_events", params):
-            times = [moment(row["created_datetime"]) or mark for row in rows]
-            mark = max([mark, *times])
-            yield Page(_changes(rows), iso(mark))
+            mark = max([mark, *map(event_time, rows)])
+            yield Page(tuple(found for row in rows if (found := change(row))), iso(mark))
 
     async def _newest_event(self) -> str:
         self._full_at["events"] = time.monotonic()
@@ -79,7 +76,7 @@ class Feeds:
         answer = await self._client.call("list_all_gorgias_events", newest)
         rows = answer.get("data") or []
         if rows:
-            return str(rows[0]["created_datetime"])
+            return iso(event_time(rows[0]))
         return iso(datetime.now(UTC) + timedelta(seconds=self._client.transport.skew) - timedelta(minutes=5))
 
     async def tickets(
@@ -101,28 +98,21 @@ class Feeds:
         async for rows in self._client.pages(operation, {**params, "order_by": "updated_datetime:desc"}):
             if pending is not None:
                 yield pending
-            times = [when for row in rows if (when := moment(row["updated_datetime"]))]
+            times = [when for row in rows if (when := updated(row))]
             read = await reader(mark is None or any(when > mark for when in times))
-            fresh = [row for row in rows if since is None or (moment(row["updated_datetime"]) or since) >= since]
+            fresh = [row for row in rows if since is None or (updated(row) or since) >= since]
             newest = max([*times, *([newest] if newest else [])], default=None)
             pending = Page(tuple(_row_change(read(row)) for row in fresh), cursor or "")
             if len(fresh) < len(rows):
                 break
         if pending is not None:
-            yield Page(pending.changes, iso(newest) if newest else cursor or "")
+            yield Page(pending.changes, iso(self._not_ahead(newest)) if newest else cursor or "")
+
+    def _not_ahead(self, newest: datetime) -> datetime:
+        """Whoever writes by the API may date a change ahead (reference): what happens until then must not be missed."""
+        now = datetime.now(UTC) + timedelta(seconds=self._client.transport.skew)
+        return now if newest > now + AHEAD else newest
 
 
 def _row_change(row: Ticket) -> Change:
     return Change(row.id, row.updated_at, "changed", row=row)
-
-
-def _changes(rows: list[dict[str, Any]]) -> tuple[Change, ...]:
-    return tuple(_change(row) for row in rows if row["object_type"] in {"Ticket", "TicketMessage"})
-
-
-def _change(row: dict[str, Any]) -> Change:
-    """An event as a change; a message's event does not name its ticket."""
-    when, kind, event = moment(row["created_datetime"]), row["type"], str(row["id"])
-    if row["object_type"] == "Ticket":
-        return Change(str(row["object_id"]), when, kind, kind in DEEP, event)
-    return Change("", when, kind, kind in DEEP, event, comment=str(row["object_id"]))

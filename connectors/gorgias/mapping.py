@@ -1,14 +1,18 @@
 """Gorgias's objects to and from the unified model. Pure."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 from syncd import text
-from syncd.connector import Upload
-from syncd.model import Attachment, Body, Comment, Field, Person, Ticket, User, Value, utc
+from syncd.connector import Change, Upload
+from syncd.errors import Gone, TryLater
+from syncd.model import Attachment, Body, Comment, Field, Person, Team, Ticket, User, Value, utc
 
 Doc = Mapping[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
 
 NOTE = "internal-note"
 SUBJECT_LIMIT = 998  # characters (reference: ticket.subject)
@@ -26,6 +30,37 @@ FIELD_EVENTS = {
     "ticket-team-unassigned": "team",
     "ticket-subject-updated": "subject",
 }
+#: These change what a full read shows and the short form does not.
+DEEP = frozenset(
+    {"ticket-deleted", "ticket-merged", "ticket-split", "ticket-message-updated", "ticket-message-deleted"}
+)
+EPOCH = datetime.min.replace(tzinfo=UTC)
+
+
+def documented(read: Callable[P, T]) -> Callable[P, T]:
+    """Reads an answer. One that is not as documented is a failure that passes, and never an absence."""
+
+    @wraps(read)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            message = f"Gorgias answered with something that is no {read.__name__}: {type(error).__name__} {error}"
+            raise TryLater(message, hint="is the URL that of a Gorgias account?") from error
+
+    return checked
+
+
+def is_number(value: str) -> bool:
+    """Whether an id of the engine's can be one of Gorgias's."""
+    return value.isascii() and value.isdecimal() and len(value) < 19
+
+
+def number(value: str) -> int:
+    """The id as Gorgias knows it. Raises Gone for what cannot be one."""
+    if not is_number(value):
+        raise Gone(f"{value!r} is no id of Gorgias")
+    return int(value)
 
 
 def moment(value: str | None) -> datetime | None:
@@ -33,6 +68,13 @@ def moment(value: str | None) -> datetime | None:
     return utc(datetime.fromisoformat(value)) if value else None
 
 
+@documented
+def updated(doc: Doc) -> datetime | None:
+    """When a ticket last changed; an edited custom field or message does not count there."""
+    return moment(doc["updated_datetime"])
+
+
+@documented
 def ticket(doc: Doc, fields: Mapping[int, Field] | None) -> Ticket:
     """A ticket from a full object or a list row, which has no `messages`.
 
@@ -42,7 +84,7 @@ def ticket(doc: Doc, fields: Mapping[int, Field] | None) -> Ticket:
     messages = doc.get("messages")
     customer = doc.get("customer")
     return Ticket(
-        id=str(doc["id"]),
+        id=_own_id(doc),
         subject=doc.get("subject") or "",
         status="closed" if trashed else doc.get("status"),
         priority=doc.get("priority"),
@@ -64,7 +106,13 @@ def ticket(doc: Doc, fields: Mapping[int, Field] | None) -> Ticket:
 
 def _in_order(messages: list[Doc]) -> list[Doc]:
     alive = [message for message in messages if not message.get("deleted_datetime")]
-    return sorted(alive, key=lambda message: (message.get("created_datetime") or "", message["id"]))
+    return sorted(alive, key=lambda message: (moment(message.get("created_datetime")) or EPOCH, message["id"]))
+
+
+def _own_id(doc: Doc) -> str:
+    if isinstance(doc["id"], bool) or not isinstance(doc["id"], int):
+        raise TypeError("its id is no number")
+    return str(doc["id"])
 
 
 def _id(doc: Doc | None) -> str | None:
@@ -78,18 +126,26 @@ def _fields(shown: Mapping[str, Doc] | None, known: Mapping[int, Field] | None) 
     return {field.name: (shown.get(str(number)) or {}).get("value") for number, field in known.items()}
 
 
+@documented
 def field(doc: Doc) -> Field:
     """A custom field's definition; a dropdown's choices are its options, levels joined by `::`."""
     definition = doc.get("definition") or {}
     settings = definition.get("input_settings") or {}
     options = tuple(str(choice) for choice in settings.get("choices") or () if not isinstance(choice, bool))
     kind = "enum" if options else FIELD_TYPES.get(definition.get("data_type", ""), "string")
-    return Field(str(doc["id"]), doc["label"], kind, options, bool(doc.get("required")))  # type: ignore[arg-type]
+    return Field(_own_id(doc), doc["label"], kind, options, bool(doc.get("required")))  # type: ignore[arg-type]
 
 
+@documented
 def user(doc: Doc) -> User:
     """An agent."""
-    return User(str(doc["id"]), doc.get("name") or "", doc.get("email"), bool(doc.get("active", True)))
+    return User(_own_id(doc), doc.get("name") or "", doc.get("email"), bool(doc.get("active", True)))
+
+
+@documented
+def team(doc: Doc) -> Team:
+    """A group of agents."""
+    return Team(_own_id(doc), doc["name"])
 
 
 def person(doc: Doc | None, *, agent: bool) -> Person | None:
@@ -99,6 +155,7 @@ def person(doc: Doc | None, *, agent: bool) -> Person | None:
     return Person(str(doc["id"]), doc.get("name") or "", doc.get("email"), "user" if agent else "contact")
 
 
+@documented
 def comment(doc: Doc) -> Comment:
     """A message; `external_id` holds our marker, and a line that names another author is not part of the text."""
     body, _ = text.unsign(doc.get("body_text") or doc.get("stripped_text") or "")
@@ -108,7 +165,7 @@ def comment(doc: Doc) -> Comment:
     elif not body and doc.get("stripped_html"):
         html = text.sanitise(doc["stripped_html"])
     return Comment(
-        id=str(doc["id"]),
+        id=_own_id(doc),
         body=Body(body or (text.html_to_text(html) if html else ""), html or None),
         author=_author(doc),
         private=not doc.get("public", True) or doc.get("channel") == NOTE,
@@ -129,14 +186,46 @@ def _author(doc: Doc) -> Person | None:
 
 def attachment(message_id: str, place: int, doc: Doc) -> Attachment:
     """A message's file; it has no id of its own, so its place in the message names it."""
-    size = doc.get("size")
+    size = str(doc.get("size"))  # a number, or a text of one (older reference)
     return Attachment(
         id=f"{message_id}.{place}",
-        file_name=doc.get("name") or "file",
+        file_name=text.safe_file_name(doc.get("name") or ""),
         content_type=doc.get("content_type") or "application/octet-stream",
-        size=int(size) if size is not None else None,
+        size=int(size) if size.isdecimal() else None,
         url=doc.get("url"),
     )
+
+
+@documented
+def event_time(doc: Doc) -> datetime:
+    """When an event happened."""
+    return utc(datetime.fromisoformat(doc["created_datetime"]))
+
+
+@documented
+def change(doc: Doc) -> Change | None:
+    """An event as a change; a message's event does not name its ticket, and those of other objects are none."""
+    when, kind, event, about = event_time(doc), doc["type"], str(doc["id"]), str(doc["object_id"])
+    if doc["object_type"] == "TicketMessage":
+        return Change("", when, kind, kind in DEEP, event, comment=about)
+    return Change(about, when, kind, kind in DEEP, event) if doc["object_type"] == "Ticket" else None
+
+
+@documented
+def field_times(rows: Sequence[Doc]) -> dict[str, datetime]:
+    """When each field last changed, by a ticket's events from the newest to the oldest.
+
+    Priority has no event of its own (inferred): a `ticket-updated` without company in its context stands for it.
+    """
+    typed = {row.get("context") for row in rows if row["type"] in FIELD_EVENTS}
+    times: dict[str, datetime] = {}
+    for row in rows:
+        name = FIELD_EVENTS.get(row["type"])
+        if row["type"] == "ticket-updated" and row.get("context") not in typed:
+            name = "priority"
+        if name:
+            times.setdefault(name, event_time(row))
+    return times
 
 
 def body_of(said: Comment, signed: bool) -> dict[str, str]:
