@@ -44,7 +44,7 @@ async def _guard_listing(bench: Bench, side: Side, listed: int) -> None:
     Nothing is taken for deleted because it is absent; but who reads half a list should not go on as if all was well.
     """
     known = (await bench.store.counts(bench.workspace))["links"]
-    if listed < known * bench.sync.listing_share and not bench.force:
+    if known > bench.sync.guard_floor and listed < known * bench.sync.listing_share and not bench.force:
         bench.report.guard = (
             f"{side} lists only {listed} tickets while {known} are linked: nothing was written. Look whether the "
             "account, the project or the views are the right ones; if so, run `syncd once --force`"

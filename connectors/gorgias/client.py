@@ -72,7 +72,7 @@ class Client:
 
         def form() -> aiohttp.MultipartWriter:
             writer = aiohttp.MultipartWriter("form-data")
-            writer.append_payload(_FilePart(content(), file))
+            writer.append_payload(FilePart(content(), file))
             return writer
 
         path = OPERATIONS["create_a_gorgias_file"].path
@@ -83,7 +83,7 @@ class Client:
         return stored
 
 
-class _FilePart(aiohttp.payload.AsyncIterablePayload):
+class FilePart(aiohttp.payload.AsyncIterablePayload):
     """One file of a form: of known length, so that the request has a Content-Length, and named as browsers name it.
 
     The standard of forms (RFC 7578) wants `name` and `filename` as they are, in UTF-8, and knows no `name*`.

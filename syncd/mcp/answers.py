@@ -1,6 +1,6 @@
 """What a model is given to read: no nulls, long texts cut, and a sentence about what was left out. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
@@ -10,11 +10,10 @@ from syncd.mcp.shapes import FULL
 #: Characters of one text, and of a whole answer; beyond the latter its texts are cut to the former's tenth.
 TEXT = 2000
 WHOLE = 60_000
-EMPTY: tuple[Any, ...] = (None, "", [], {})
 
 
 class Trimmer:
-    """Leaves out what says nothing, and counts the texts that it cuts."""
+    """Leaves out what says nothing, and counts the texts that it cuts. Takes JSON's own types only."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -22,16 +21,30 @@ class Trimmer:
 
     def trim(self, value: Any) -> Any:
         """The value without nulls and empty texts, lists and objects, as deep as it goes."""
-        if isinstance(value, str):
-            return self._shortened(value)
-        if isinstance(value, Mapping):
-            pairs = ((key, self.trim(inner)) for key, inner in value.items() if inner not in EMPTY)
-            return {key: inner for key, inner in pairs if inner not in EMPTY}
-        if isinstance(value, list | tuple):
+        kind = type(value)
+        if kind is dict:
+            return self._object(value)
+        if kind is list:
             return [self.trim(inner) for inner in value]
-        return value
+        return self._text(value) if kind is str else value
 
-    def _shortened(self, text: str) -> str:
+    def _object(self, given: dict[str, Any]) -> dict[str, Any]:
+        """In a loop of its own, because a page has thousands of values, most of them null or short."""
+        kept = {}
+        for key, inner in given.items():
+            if inner is None:
+                continue
+            kind = type(inner)
+            if kind is str:
+                if inner:
+                    kept[key] = inner if len(inner) <= self.limit else self._text(inner)
+            elif kind is not dict and kind is not list:
+                kept[key] = inner
+            elif inner and (short := self.trim(inner)):
+                kept[key] = short
+        return kept
+
+    def _text(self, text: str) -> str:
         if len(text) <= self.limit:
             return text
         self.cut += 1

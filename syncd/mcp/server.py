@@ -42,20 +42,17 @@ def make_server(choose: Callable[[Any], Chosen]) -> Server[Any]:
             listed[chosen] = types.ListToolsResult(tools=shown)
         return listed[chosen]
 
-    async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
+    async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         box, policy = choose(ctx.request)
         return await call(box, policy, params.name, params.arguments or {})
 
-    return Server(
-        NAME,
-        version=version("syncd"),
-        instructions=INSTRUCTIONS,
-        on_list_tools=list_tools,
-        on_call_tool=call_tool,
-    )
+    server: Server[Any] = Server(NAME, version=version("syncd"), instructions=INSTRUCTIONS, on_list_tools=list_tools)
+    server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
+    server.middleware.clear()  # spans that nobody collects
+    return server
 
 
-async def call(box: Toolbox, policy: Policy, name: str, arguments: dict[str, Any]) -> types.CallToolResult:
+async def call(box: Toolbox, policy: Policy, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a tool; whatever goes wrong is an answer that a model can act on."""
     tool = None
     try:
@@ -97,9 +94,11 @@ def _shown(tool: Tool) -> types.Tool:
     )
 
 
-def _result(outcome: Outcome, *, is_error: bool = False) -> types.CallToolResult:
-    content: list[types.ContentBlock] = [types.TextContent(text=orjson.dumps(outcome.value).decode())]
+def _result(outcome: Outcome, *, is_error: bool = False) -> dict[str, Any]:
+    """A CallToolResult as it goes on the wire: the SDK checks it, and need not write it out first."""
+    content: list[dict[str, Any]] = [{"type": "text", "text": orjson.dumps(outcome.value).decode()}]
     for blob in outcome.blobs:
-        contents = types.BlobResourceContents(uri=blob.uri, mime_type=blob.content_type, blob=blob.content)
-        content.append(types.EmbeddedResource(resource=contents))
-    return types.CallToolResult(content=content, structured_content=outcome.value, is_error=is_error)
+        contents = {"uri": blob.uri, "mimeType": blob.content_type, "blob": blob.content}
+        content.append({"type": "resource", "resource": contents})
+    value = outcome.value
+    return {"content": content, "structuredContent": value, "isError": is_error, "resultType": "complete"}
