@@ -36,9 +36,11 @@ class Reports(Door):
         return await self._run(work)
 
     async def counts(self, workspace: str) -> dict[str, int]:
-        """How many links, dirty tickets, waiting tickets, open intents, parked writes and conflicts there are."""
+        """How many links (of each side, too), dirty and waiting tickets, open intents, parked writes, conflicts."""
         numbers = {
             "links": _number(Link, workspace, col(Link.state) == "linked"),
+            "gorgias": _number(Link, workspace, col(Link.state) == "linked", col(Link.gorgias_id).is_not(None)),
+            "remote": _number(Link, workspace, col(Link.state) == "linked", col(Link.remote_id).is_not(None)),
             "dirty": _number(Dirty, workspace),
             "waiting": _number(Dirty, workspace, col(Dirty.not_before) > self._now()),
             "intents": _number(Intent, workspace),

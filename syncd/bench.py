@@ -1,11 +1,13 @@
 """What the engine's parts share while they work on one workspace: accounts, store, rules, clock."""
 
+import asyncio
 import time
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from state.store import Store
 from state.tables import Lease, Snapshot
@@ -16,6 +18,7 @@ from syncd.plan import Base, Rules
 from syncd.settings import SyncSettings
 from syncd.translate import Translation
 
+T = TypeVar("T")
 #: A short form read this long ago, in seconds, still stands for the ticket.
 FRESH = 10.0
 #: So many short forms are remembered at once: a first load has more of them than memory should hold.
@@ -148,3 +151,12 @@ def settled(ticket: Ticket, snapshot: Snapshot, resolution: float) -> bool:
     if ticket.updated_at is None or snapshot.updated_at != ticket.updated_at or snapshot.read_at is None:
         return False
     return resolution == 0 or snapshot.read_at - snapshot.updated_at > timedelta(seconds=resolution + 1)
+
+
+async def all_ended(works: Iterable[Coroutine[None, None, T]]) -> list[T]:
+    """Every result, once all have ended: a failure of one leaves none of the others writing behind the pass's back."""
+    results = await asyncio.gather(*works, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return [result for result in results if not isinstance(result, BaseException)]

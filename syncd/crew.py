@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from state.store import Store
 from syncd import log
@@ -108,14 +109,20 @@ class Crew:
             try:
                 runner = await stack.enter_async_context(running(workspace, self._store, self._folder))
             except SyncdError as error:
-                self._outages.failed(name, "a workspace is kept out; the others go on", error, workspace=name)
-                self.kept_out[name] = error
+                self._keep_out(name, error)
+                return None
+            except Exception as error:  # noqa: BLE001 - a defect stays with its workspace: the others go on
+                self._keep_out(name, SyncdError(f"a defect of syncd: {type(error).__name__}: {error}"), exc_info=error)
                 return None
             self._outages.recovered(name, "the workspace is worked on here now", workspace=name)
             self.kept_out.pop(name, None)
             self._open[name], self.runners[name] = stack, runner
         self._news()
         return runner
+
+    def _keep_out(self, name: str, error: SyncdError, **details: Any) -> None:
+        self._outages.failed(name, "a workspace is kept out; the others go on", error, workspace=name, **details)
+        self.kept_out[name] = error
 
     async def _end(self, name: str, grace: float) -> None:
         async with self._changing:

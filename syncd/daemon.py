@@ -10,7 +10,8 @@ from pathlib import Path
 from syncd import config, log, notify
 from syncd.connector import Connector
 from syncd.crew import Crew
-from syncd.errors import ConfigError, LeaseHeld
+from syncd.errors import ConfigError, LeaseHeld, StoreBusy
+from syncd.mcp.web import add_routes as add_mcp
 from syncd.metrics import Metrics
 from syncd.model import Side
 from syncd.settings import Settings
@@ -48,6 +49,7 @@ class Daemon:
                 self._something_to_do()
                 http = self.settings.http
                 app = make_app(self, self.metrics, http.token)
+                add_mcp(app, self.crew, store, lambda: self.settings)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
 
@@ -67,9 +69,9 @@ class Daemon:
         self._news.set()
 
     def _something_to_do(self) -> None:
-        """Raises what keeps every workspace out, if something does."""
+        """Raises what keeps every workspace out, if something does that waiting would not mend."""
         errors = list(self.crew.kept_out.values())
-        if self.crew.runners or self._standby:
+        if self.crew.runners or self._standby or any(isinstance(error, StoreBusy) for error in errors):
             return
         raise errors[0] if len(errors) == 1 else LeaseHeld("; ".join(str(error) for error in errors))
 

@@ -16,7 +16,7 @@ import structlog
 
 from state.store import Settlement, Store, Unit
 from state.tables import Lease, Tombstone
-from syncd.bench import Bench, LoopBreaker, Report
+from syncd.bench import Bench, LoopBreaker, Report, all_ended
 from syncd.connector import Changes, Connector, Vocabulary
 from syncd.errors import AccountError, Forbidden, Gone, StoreError, TryLater, Unauthorized
 from syncd.http import BACKFILL
@@ -107,13 +107,13 @@ class Engine:
                 return
             gate = asyncio.Semaphore(self.bench.sync.concurrency)
             unsure = [unit for unit in units if unsure_only(unit)]
-            done = await asyncio.gather(*(self._one(gate, unit, nothing_new(self.bench, unit)) for unit in unsure))
+            done = await all_ended(self._one(gate, unit, nothing_new(self.bench, unit)) for unit in unsure)
             left = [unit for unit in units if unit not in unsure or not done[unsure.index(unit)]]
             if left and not self.bench.report.down:
                 await self._learn_words()
                 short = await self._short_forms(left)
                 work = [work_on(self.bench, unit, known) for unit, known in zip(left, short, strict=True)]
-                await asyncio.gather(*(self._one(gate, unit, do) for unit, do in zip(left, work, strict=True)))
+                await all_ended(self._one(gate, unit, do) for unit, do in zip(left, work, strict=True))
 
     async def _learn_words(self) -> None:
         """Read both accounts' vocabularies once there is something to translate, and again every hour."""

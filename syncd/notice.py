@@ -1,12 +1,11 @@
 """Learn what is dirty: both sides' change feeds, read to their ends, and the sweep for what no feed shows."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from state.store import Notice
-from syncd.bench import STAMP, Bench, looks_the_same, settled
+from syncd.bench import STAMP, Bench, all_ended, looks_the_same, settled
 from syncd.connector import Change, Page
 from syncd.errors import AccountError
 from syncd.model import Marker, Side
@@ -18,7 +17,7 @@ SWEEP_BATCH = 50
 async def notice_all(bench: Bench) -> None:
     """Read every feed of both sides; a side that cannot be read is noted in the report as down."""
     marks = await bench.store.watermarks(bench.workspace)
-    await asyncio.gather(*(_notice_side(bench, side, {k: m.cursor for k, m in marks.items()}) for side in Side))
+    await all_ended(_notice_side(bench, side, {k: m.cursor for k, m in marks.items()}) for side in Side)
     await bench.store.forget_events(bench.lease, bench.now() - timedelta(seconds=max(3600, 4 * bench.sync.overlap)))
 
 
@@ -43,7 +42,7 @@ async def _guard_listing(bench: Bench, side: Side, listed: int) -> None:
 
     Nothing is taken for deleted because it is absent; but who reads half a list should not go on as if all was well.
     """
-    known = (await bench.store.counts(bench.workspace))["links"]
+    known = (await bench.store.counts(bench.workspace))[side]
     if known > bench.sync.guard_floor and listed < known * bench.sync.listing_share and not bench.force:
         bench.report.guard = (
             f"{side} lists only {listed} tickets while {known} are linked: nothing was written. Look whether the "

@@ -12,12 +12,13 @@ from state.store import Store
 from state.tables import Dirty
 from syncd import log
 from syncd.bench import Report
-from syncd.errors import StoreError, SyncdError
+from syncd.errors import StoreBusy, StoreError, SyncdError
 from syncd.model import Side
 from syncd.runner import Runner, running, utc_now
 from syncd.settings import Settings, Workspace
 from syncd.stores import opened
 
+logger = log.get(__name__)
 #: How long `once` waits in all for tickets that want another try, and for a side that is down (seconds).
 PATIENCE = 60.0
 #: A workspace whose sides change faster than this many passes is left to the daemon.
@@ -91,13 +92,33 @@ class _Run:
     async def workspace(self, workspace: Workspace) -> Outcome:
         """Passes over one workspace; whatever it cannot do stays with it."""
         try:
-            async with running(workspace, self.store, self.folder) as runner:
-                if self.force:
-                    runner.engine.bench.force = True
-                    await self.store.wake(workspace.name)  # what the guard stopped waits for an hour
-                return await passes(runner, self.progress, self.patience)
+            return await self._while_busy(workspace)
         except SyncdError as error:
             return Outcome(workspace.name, problems=[log.masked(str(error))])
+        except Exception as error:  # a defect stays with its workspace: the others go on
+            logger.exception("a workspace met a defect of syncd", workspace=workspace.name)
+            return Outcome(workspace.name, problems=[log.masked(f"a defect of syncd: {type(error).__name__}: {error}")])
+
+    async def _while_busy(self, workspace: Workspace) -> Outcome:
+        """Try again while the database is locked or away, as long as there is patience."""
+        patience = self.patience
+        for pause in DOWN_PAUSES:
+            try:
+                return await self._passes(workspace)
+            except StoreBusy as error:
+                patience -= pause
+                if patience < 0:
+                    raise
+                logger.warning("waiting for the database", error=str(error), workspace=workspace.name)
+            await asyncio.sleep(pause)
+        return await self._passes(workspace)
+
+    async def _passes(self, workspace: Workspace) -> Outcome:
+        async with running(workspace, self.store, self.folder) as runner:
+            if self.force:
+                runner.engine.bench.force = True
+                await self.store.wake(workspace.name)  # what the guard stopped waits for an hour
+            return await passes(runner, self.progress, self.patience)
 
 
 async def passes(runner: Runner, progress: Progress = lambda _step: None, patience: float = PATIENCE) -> Outcome:

@@ -55,6 +55,8 @@ async def looked_at(settings: Settings) -> AsyncIterator[Store]:
     store = await _opened(settings, upgrade=False, until=time.monotonic())
     try:
         yield store
+    except StoreBusy as error:
+        raise _busy(settings, error) from error
     finally:
         await store.close()
 
@@ -68,7 +70,7 @@ async def _opened(settings: Settings, *, upgrade: bool, until: float) -> Store:
             # SQLite says "locked" of what passes; a file that cannot be read does not mend itself.
             passing = "locked" in str(error) or not settings.store.url.get_secret_value().startswith(SQLITE)
             if not passing or time.monotonic() >= until:
-                raise StoreBusy(f"{place(settings)}: {error.args[0]}", hint=BUSY) from error
+                raise _busy(settings, error) from error
             if first:
                 logger.warning("waiting for the database", database=place(settings), error=str(error.args[0]))
             first = False
@@ -90,6 +92,12 @@ async def _once(settings: Settings, *, upgrade: bool) -> Store:
     except BaseException:
         await store.close()
         raise
+
+
+def _busy(settings: Settings, error: StoreBusy) -> StoreBusy:
+    if error.hint == BUSY:
+        return error
+    return StoreBusy(f"{place(settings)}: {error.args[0]}", hint=BUSY)
 
 
 def _placed(settings: Settings, error: StoreError) -> StoreError:

@@ -59,8 +59,15 @@ class Process:
         return await self.wait()
 
     async def until(self, holds: Callable[[], Any], seconds: float = PATIENCE) -> Any:
-        """Wait for something to hold while this runs; what it gave."""
-        return await until(holds, seconds, lambda: f"{self.out}\n{self.err}")
+        """Wait for something to hold, which it must by the time this has ended; what it gave."""
+
+        def holds_while_it_runs() -> Any:
+            over = self.ended.done()
+            found = holds()
+            assert found or not over, f"it has ended\n{self.out}\n{self.err}"
+            return found
+
+        return await until(holds_while_it_runs, seconds, lambda: f"{self.out}\n{self.err}")
 
 
 async def until(holds: Callable[[], Any], seconds: float = PATIENCE, told: Callable[[], str] = lambda: "") -> Any:

@@ -7,18 +7,16 @@ import pty
 import re
 import signal
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
-from pathlib import Path
+from collections.abc import Coroutine
+from contextlib import closing
 from typing import Any
 
-import pytest
 from aiohttp import web
 
 from tests.processes.command import Done
 from tests.processes.shop import AGENTS, Shop
 
-SECRETS = {"gorgias": "gorgias-key-9f8e7d", "redmine": "redmine-key-5c4b3a"}
+KEY = "redmine-key-5c4b3a"
 #: Commands that only look.
 LOOKING = ("status", "parked", "conflicts")
 
@@ -365,12 +363,12 @@ async def test_a_wrong_key_is_not_tried_over_and_over(shop: Shop) -> None:
 async def test_one_broken_workspace_does_not_stop_the_others(shop: Shop) -> None:
     """Of three, the broken one is named; the other two are in step."""
     fill(shop)
-    good, bad = shop.config(), shop.config("broken", gorgias="http://127.0.0.1:9")
+    good, bad = shop.config(), shop.config("broken", gorgias_key="wrong-key")
     done = await shop.syncd("once", bad, good, "--patience", "0", "--json")
     by_name = {outcome["workspace"]: outcome for outcome in done.json}
     assert done.code == 1, said(done)
     assert by_name["acme"]["in_step"] is True
-    assert "cannot be reached" in by_name["broken"]["problems"][0]
+    assert "401" in by_name["broken"]["problems"][0]
     assert shop.subjects()[0] == shop.subjects()[1]
 
 
@@ -413,32 +411,6 @@ async def test_a_ticket_that_is_deleted_while_it_is_read(shop: Shop) -> None:
 
 
 # -- the database -----------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def locked(path: Path) -> AsyncIterator[None]:
-    """Another program holds the database."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.execute("ROLLBACK")
-
-
-async def test_a_database_that_is_locked_for_a_while_is_waited_for(shop: Shop) -> None:
-    """Fifteen seconds, longer than the driver waits: `once` goes on, `status` says who holds what."""
-    fill(shop)
-    config = shop.config()
-    assert (await shop.syncd("db", "upgrade", config)).code == 0
-    async with locked(shop.folder / "syncd.db"):
-        running = asyncio.create_task(shop.syncd("once", config, seconds=60))
-        looking = asyncio.create_task(shop.syncd("status", config, seconds=60))
-        await asyncio.sleep(15)
-    done, status = await running, await looking
-    assert done.code == 0, said(done)
-    assert (status.code, status.out) == (1, "")
-    assert f"the database {shop.folder}/syncd.db: " in said(status)
-    assert "locked" in status.err
-    assert shop.subjects()[0] == shop.subjects()[1]
 
 
 async def test_a_database_of_a_newer_syncd_is_left_alone(shop: Shop) -> None:
@@ -498,33 +470,16 @@ async def test_secrets_are_printed_and_stored_nowhere(shop: Shop) -> None:
         text = json.dumps({"errors": [f"denied for {request.headers['X-Redmine-API-Key']}"]})
         return web.Response(status=422, text=text, content_type="application/json")
 
-    user = next(row for row in shop.redmine.keys.values() if row["admin"])
-    shop.redmine.keys[SECRETS["redmine"]] = user
+    shop.redmine.keys[KEY] = next(row for row in shop.redmine.keys.values() if row["admin"])
     shop.remote.interfere = echo
-    config = shop.config(redmine_key=SECRETS["redmine"])
+    config = shop.config(redmine_key=KEY)
     runs = [await shop.syncd("once", config, "--patience", "0")]
     runs += [await shop.syncd(word, config, *more) for word in LOOKING for more in ((), ("--json",))]
     runs += [await shop.syncd("explain", "1001", config), await shop.syncd("plan", config)]
     runs += [await shop.syncd("check", config, "--live")]
-    assert [run for run in runs if SECRETS["redmine"] in said(run)] == []
-    assert "denied for ***" in runs[0].err + runs[3].out
-
-
-@pytest.mark.xfail(reason="the engine stores what a product says as it is; it should be masked first", strict=False)
-async def test_secrets_are_not_in_the_database(shop: Shop) -> None:
-    """An error message that echoes our key is masked before it is stored."""
-    fill(shop)
-
-    async def echo(request: web.Request) -> web.StreamResponse | None:
-        if request.method == "GET":
-            return None
-        text = json.dumps({"errors": [f"denied for {request.headers['X-Redmine-API-Key']}"]})
-        return web.Response(status=422, text=text, content_type="application/json")
-
-    shop.redmine.keys[SECRETS["redmine"]] = next(row for row in shop.redmine.keys.values() if row["admin"])
-    shop.remote.interfere = echo
-    await shop.syncd("once", shop.config(redmine_key=SECRETS["redmine"]), "--patience", "0")
-    assert not any(SECRETS["redmine"] in line for line in shop.dump())
+    assert [run for run in runs if KEY in said(run)] == []
+    assert "denied for" in runs[0].err
+    assert [line for line in shop.dump() if KEY in line] == []
 
 
 # -- progress, signals, exit codes ------------------------------------------------------------------------------------
@@ -532,41 +487,40 @@ async def test_secrets_are_not_in_the_database(shop: Shop) -> None:
 
 async def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(shop: Shop) -> None:
     """Both on standard error, for a run that takes its time; standard output holds the result alone."""
-    for number in range(12):
-        shop.sandbox.create_ticket(f"Ticket {number}", "text")
-    shop.remote.slow_writes(0.25)
-    config = shop.config(sync="concurrency = 1")
+    for number in range(24):
+        gid = shop.sandbox.create_ticket(f"Ticket {number}", "text")
+        shop.sandbox.add_tags(gid, "bar" if number % 2 else "lines")
+    shop.remote.slow_writes(0.22)
+    bar, lines = (
+        shop.config(tag, sync=f'concurrency = 1\ndirection = "to_remote"\ntags = ["{tag}"]') for tag in ("bar", "lines")
+    )
+    plain = asyncio.create_task(shop.syncd("backfill", lines, "--json"))
     leader, follower = pty.openpty()
     try:
-        bar = asyncio.create_task(
-            shop.syncd("once", config, "--json", terminal=os.ttyname(follower), env={"TERM": "xterm"})
-        )
-        shown = await read_terminal(leader, bar)
+        drawn = shop.syncd("once", bar, "--json", terminal=os.ttyname(follower), env={"TERM": "xterm"})
+        done, shown = await read_terminal(leader, drawn)
     finally:
         os.close(follower)
         os.close(leader)
-    assert (await bar).json[0]["in_step"] is True
-    assert re.search(r"acme .*\d+/1\d", shown), shown
-    for number in range(12, 24):
-        shop.sandbox.create_ticket(f"Ticket {number}", "text")
-    lines = await shop.syncd("backfill", config, "--json")
-    told = [line for line in lines.err.splitlines() if line.startswith("acme: ")]
-    assert told, lines.err
-    assert re.fullmatch(r"acme: \d+ of \d+ tickets, \d+ writes(, about \d+ (s|min) left)?", told[0])
-    assert isinstance(lines.json, list)
+    assert done.json[0]["in_step"] is True
+    assert re.search(r"bar .*[1-9]\d*/\d+ \d+ writes", shown), shown
+    told = [line for line in (await plain).err.splitlines() if line.startswith("lines: ")]
+    assert told, (await plain).err
+    assert re.fullmatch(r"lines: \d+ of \d+ tickets, \d+ writes(, about \d+ (s|min) left)?", told[0])
+    assert (await plain).json[0]["in_step"] is True
 
 
-async def read_terminal(leader: int, task: "asyncio.Task[Done]") -> str:
-    """What is shown on the terminal until the task has ended."""
+async def read_terminal(leader: int, run: Coroutine[Any, Any, Done]) -> tuple[Done, str]:
+    """The run, and what was shown on the terminal until it ended."""
     os.set_blocking(leader, False)
-    shown = b""
+    shown, task = b"", asyncio.create_task(run)
     while not task.done():
         await asyncio.sleep(0.05)
         try:
             shown += os.read(leader, 65536)
         except BlockingIOError:  # nothing new
             continue
-    return shown.decode("utf-8", "replace")
+    return task.result(), shown.decode("utf-8", "replace")
 
 
 async def test_a_short_run_shows_no_progress(shop: Shop) -> None:

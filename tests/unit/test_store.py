@@ -537,12 +537,15 @@ async def test_a_postponed_ticket_waits_with_its_reason(store: Store, lease: Lea
 
 async def test_counts_tell_how_much_there_is(store: Store, lease: Lease) -> None:
     """Of this workspace only."""
-    zero = dict.fromkeys(("links", "dirty", "waiting", "intents", "parked", "conflicts"), 0)
+    names = ("links", "gorgias", "remote", "dirty", "waiting", "intents", "parked", "conflicts")
+    zero = dict.fromkeys(names, 0)
     assert await store.counts(WORKSPACE) == zero
     stored, _ = await store.begin(lease, link("g1"), [intent("k")])
     await store.settle(lease, Settlement(link=stored, parked=[parked("x")], conflicts=[conflict(1, 2)]))
     await mark(store, G, "g1", "g2")
-    assert await store.counts(WORKSPACE) == zero | {"links": 1, "dirty": 2, "intents": 1, "parked": 1, "conflicts": 1}
+    assert await store.counts(WORKSPACE) == zero | {
+        "links": 1, "gorgias": 1, "dirty": 2, "intents": 1, "parked": 1, "conflicts": 1,
+    }  # fmt: skip
     assert await store.counts("another") == zero
     assert await store.next_due("another") is None
 
