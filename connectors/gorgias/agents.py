@@ -8,7 +8,9 @@ from importlib import resources
 from typing import Any
 
 from connectors.gorgias import mapping
+from connectors.gorgias.account import Account
 from connectors.gorgias.client import Client
+from connectors.gorgias.config import GorgiasConfig
 from syncd import text
 from syncd.errors import BadRequest, Refused
 from syncd.model import Ticket
@@ -17,8 +19,6 @@ from syncd.operations import Call, Operations, Result
 SEARCH = "list_all_gorgias_view_items_search"
 #: How many customers of one name are offered to choose from.
 OFFERED = 10
-#: Channels on which the customer's own address is where an answer goes.
-ADDRESSED = frozenset({"email", "sms", "whatsapp"})
 
 
 @cache
@@ -30,6 +30,8 @@ class Agents:
     """For a connector that has operations and a client."""
 
     client: Client
+    _account: Account
+    config: GorgiasConfig
 
     @classmethod
     def tool_wording(cls) -> Mapping[str, Any]:
@@ -50,8 +52,9 @@ class Agents:
         return [mapping.ticket(row, None) for row in found.rows or ()], found.next_cursor
 
     async def answer_customer(self, ticket_id: str, said: str) -> str:
-        """On the channel and by the addresses of the customer's last message, so that it is mailed (inferred)."""
-        ticket = await self.client.call("get_single_gorgias_ticket_by_id", {"id": int(ticket_id)})
+        """On the channel of the customer's last message and back to its address, so that it is sent (inferred)."""
+        number = mapping.number(ticket_id)
+        ticket = await self.client.call("get_single_gorgias_ticket_by_id", {"id": number})
         last = next((one for one in reversed(ticket["messages"]) if not one["from_agent"]), None)
         if last is None:
             raise Refused(f"nobody outside wrote in ticket {ticket_id}", hint="add an internal note instead")
@@ -60,23 +63,28 @@ class Agents:
             "via": "api",
             "from_agent": True,
             "public": True,
+            "subject": ticket.get("subject") if last["channel"] == "email" else None,
             "body_text": said,
             "body_html": text.text_to_html(said),
-            "source": _turned(last),
-            "receiver": {"id": (ticket.get("customer") or {}).get("id")},
+            "source": await self._source(last),
+            "receiver": {"id": last["sender"]["id"]} if last.get("sender") else None,
         }
-        given = {key: value for key, value in message.items() if value not in (None, {}, {"id": None})}
-        made = await self.client.call("create_a_gorgias_message", {"ticket_id": int(ticket_id)}, given)
+        given = {key: value for key, value in message.items() if value is not None}
+        made = await self.client.call("create_a_gorgias_message", {"ticket_id": number}, given)
         return str(made["id"])
 
-
-def _turned(last: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The source of an answer: back to whoever wrote, from the address that was written to."""
-    source = last.get("source") or {}
-    ours, theirs = next(iter(source.get("to") or ()), None), source.get("from")
-    if last["channel"] not in ADDRESSED or not (ours and theirs):
-        return None
-    return {"type": source.get("type") or last["channel"], "from": ours, "to": [theirs]}
+    async def _source(self, last: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Back to whoever wrote, from the address that was written to; Gorgias takes no e-mail without both."""
+        source = last.get("source") or {}
+        ours, theirs = next(iter(source.get("to") or ()), None), source.get("from")
+        if last["channel"] == "email" and not ours:
+            box = await self._account.mailbox(self.config.reply_from)
+            ours = {"name": box.name, "address": box.address}
+        if last["channel"] == "email" and not theirs:
+            theirs = {"address": (last.get("sender") or {}).get("email")}
+        if not (ours and theirs and theirs.get("address")):
+            return None
+        return {"type": source.get("type") or last["channel"], "from": ours, "to": [theirs]}
 
 
 async def _customer(account: Operations, said: str) -> int:

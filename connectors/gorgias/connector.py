@@ -13,6 +13,7 @@ import aiohttp
 
 from connectors.gorgias import mapping, outgoing
 from connectors.gorgias.account import Account
+from connectors.gorgias.agents import Agents
 from connectors.gorgias.client import PAGE_LIMIT, Client, explain, gate
 from connectors.gorgias.config import GorgiasConfig
 from connectors.gorgias.doors import Doors
@@ -33,7 +34,7 @@ VIEW_ITEMS = "list_all_gorgias_view_items"
 EDITABLE = frozenset({mapping.NOTE, "api"})
 
 
-class GorgiasConnector(Doors, Connector):
+class GorgiasConnector(Agents, Doors, Connector):
     """One Gorgias account, in its own words: statuses open and closed, ids of users, names of teams and tags."""
 
     name = "gorgias"
