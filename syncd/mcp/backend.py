@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from syncd import reports
 from syncd.connector import Connector
-from syncd.errors import BadRequest, Refused
+from syncd.errors import BadRequest
 from syncd.explain import explain
 from syncd.model import Side
 from syncd.runner import account
@@ -71,16 +71,3 @@ class Accounts:
             if side not in self._open:
                 self._open[side] = await self._stack.enter_async_context(account(self._workspace, side))
             return self._open[side]
-
-
-def running(accounts: Callable[[str], Any], workspace: str) -> Opened:
-    """The accounts of a workspace that this process looks after. The account raises Refused where it does not."""
-
-    async def opened(side: Side) -> Connector:
-        found = accounts(workspace)
-        if found is None:
-            raise Refused(f"the workspace {workspace} is not worked on by this process", hint="ask the one that does")
-        connector: Connector = found[side]
-        return connector
-
-    return opened

@@ -5,16 +5,15 @@ import contextlib
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 
-from syncd.errors import ConfigError
 from syncd.mcp.access import Access, Wish, policy
 from syncd.mcp.backend import Accounts, Backend, chosen
 from syncd.mcp.files import Files
+from syncd.mcp.lazy import sdk
 from syncd.mcp.toolboxes import toolbox
 from syncd.settings import Settings
 
@@ -57,15 +56,8 @@ async def _serve(settings: Settings, name: str | None, wish: Wish, files: Files)
         backend = Backend(settings, workspace, accounts)
         box = toolbox(backend, files)
         allowed = policy(wish, box.tools.values(), may_send=backend.may_send)
-        await _sdk("stdio").serve(_sdk("server").make_server(lambda _request: (box, allowed)))
-
-
-def _sdk(module: str) -> Any:
-    """A module of ours that imports the protocol's SDK, which is an extra and takes a second to load."""
-    try:
-        return import_module(f"syncd.mcp.{module}")
-    except ModuleNotFoundError as error:
-        raise ConfigError([f"MCP needs the package {error.name}: install syncd with its extra, syncd[mcp]"]) from error
+        session = sdk("server").Session(box, allowed)
+        await sdk("stdio").serve(sdk("server").make_server(lambda _request: session))
 
 
 async def _until_told(serving: Any) -> bool:

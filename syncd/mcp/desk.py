@@ -8,8 +8,8 @@ from syncd.connector import Connector
 from syncd.errors import Refused
 from syncd.mcp import answers
 from syncd.mcp.backend import Backend
-from syncd.mcp.operating import MailRefused
 from syncd.mcp.ports import Answerer, Searcher
+from syncd.mcp.refusals import MailRefused
 from syncd.mcp.shapes import FULL, schema_of
 from syncd.mcp.tools import Asked, Outcome, Tool
 from syncd.model import Attachment, Body, Comment, Person, Side, Ticket

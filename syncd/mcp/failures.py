@@ -33,7 +33,9 @@ def told(error: errors.SyncdError, tool: Tool | None = None) -> dict[str, Any]:
     find = f"Look it up with {tool.finder}." if tool and tool.finder else "List or search to find the right one."
     wait = getattr(error, "retry_after", None) or 5
     to = getattr(error, "to", None) or "that the message names"
-    said: dict[str, Any] = {"kind": kind, "message": log.masked(str(error))}
+    # Of a wrong call the problems stand on their own.
+    message = error.args[0].partition("\n")[0] if isinstance(error, errors.BadRequest) else str(error)
+    said: dict[str, Any] = {"kind": kind, "message": log.masked(message)}
     if isinstance(error, errors.BadRequest) and error.problems:
         said["problems"] = [log.masked(problem) for problem in error.problems]
     step = step.format(wait=round(wait), find=find, to=to) or "Tell the user."

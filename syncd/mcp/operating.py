@@ -2,13 +2,14 @@
 
 import base64
 import mimetypes
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
-from syncd.errors import BadRequest, Forbidden
+from syncd.errors import BadRequest
 from syncd.mcp import answers
 from syncd.mcp.files import Files, received
 from syncd.mcp.ports import Wording, wording
+from syncd.mcp.refusals import MailRefused
 from syncd.mcp.shapes import BODY, FULL, Shape, schema_of, shape
 from syncd.mcp.tools import Asked, Blob, Outcome, Tool
 from syncd.operations import FILES, Call, Operation, Operations
@@ -16,21 +17,7 @@ from syncd.operations import FILES, Call, Operation, Operations
 UPLOADS = "files"
 CURSOR = "cursor"
 ACTIONS = frozenset({"list", "get", "create", "update", "delete"})
-#: What the check of a call leaves to us: everything else is checked with the operation's whole schema.
-OWN = {"type": "object", "properties": {FULL: {"type": "boolean"}}}
-NO_MAIL = (
-    "Nothing was sent. Add an internal note instead (channel internal-note, from_agent true, public false), or import "
-    "what was sent elsewhere by giving sent_datetime. Only a person can allow mail: access admin, or allow_send = true "
-    "in the configuration."
-)
-
 Account = Callable[[], Awaitable[Any]]
-
-
-class MailRefused(Forbidden):
-    """The call would mail a customer, and the caller may not."""
-
-    next_step = NO_MAIL
 
 
 def tools_of(connector: type[Operations], account: Account, files: Files) -> Iterable[Tool]:
@@ -61,7 +48,7 @@ def _tool(runner: "_Runner", said: Wording, resource: str, method: str, finder: 
         resources=frozenset({resource}),
         tags=frozenset(tag for tag, resources in said.tags.items() if resource in resources),
         route=f"{resource}.{method}",
-        checks=OWN,
+        checked=False,
         finder=finder,
     )
 
@@ -88,7 +75,9 @@ class _Runner:
     async def __call__(self, asked: Asked) -> Outcome:
         """Raises BadRequest and MailRefused before anything is sent."""
         arguments = dict(asked.arguments)
-        full = bool(self.reads and arguments.pop(FULL, False))
+        full = arguments.pop(FULL, False) if self.reads else False
+        if not isinstance(full, bool):
+            raise BadRequest(f"{self.operation.name} cannot be called like this", [f"{FULL}: must be true or false"])
         if self.operation.multipart:
             return await self._upload(arguments)
         account, call = await self.account(), self._call(arguments)
@@ -109,9 +98,15 @@ class _Runner:
         try:
             account.check_call(call)
         except BadRequest as error:
-            names = {original: name for name, original in self.form.params.items()}
-            problems = [_renamed(problem, names) for problem in error.problems]
+            problems = [self._renamed(problem) for problem in error.problems]
             raise BadRequest(f"{call.name} cannot be called like this", problems) from error
+
+    def _renamed(self, problem: str) -> str:
+        """A problem in the words of the tool: its arguments have no parts, and names that fit everywhere."""
+        where, _, what = problem.partition(": ")
+        names = {original: name for name, original in (self.form.params | self.form.body).items()}
+        name = where if self.form.whole else where.removeprefix(f"{BODY}.")
+        return f"{names.get(name, name)}: {what}"
 
     def _answer(self, result: Any, full: bool) -> dict[str, Any]:
         if result.rows is not None:
@@ -140,9 +135,3 @@ class _Runner:
         told = {"file_name": path.rpartition("/")[2], "content_type": content_type, "size": len(content)}
         blob = Blob(f"file:///{path}", base64.b64encode(content).decode(), content_type)
         return Outcome({**told, "content": "in the resource beside this, as base64"}, (blob,))
-
-
-def _renamed(problem: str, names: Mapping[str, str]) -> str:
-    """A problem in the words of the tool: its arguments have no parts."""
-    where, _, what = problem.removeprefix("body.").partition(": ")
-    return f"{names.get(where, where)}: {what}"

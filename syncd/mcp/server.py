@@ -1,6 +1,7 @@
 """The protocol, by the official SDK: tools are listed and called as a policy allows. Importing this takes a second."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -10,9 +11,10 @@ from mcp.server import Server
 from mcp.server.context import ServerRequestContext
 
 from syncd import log
-from syncd.errors import BadRequest, SyncdError
+from syncd.errors import SyncdError
 from syncd.mcp import failures
 from syncd.mcp.access import Access, Policy
+from syncd.mcp.refusals import Closed
 from syncd.mcp.tools import Asked, Outcome, Tool, Toolbox
 
 NAME = "syncd"
@@ -22,29 +24,40 @@ INSTRUCTIONS = (
     "long texts are cut; full=true gives everything. An error says in `next` what to do. Write to customers only when "
     "the user wants it: a note is not seen by them."
 )
+#: Lists of tools that are kept, each for one choice of tools.
+KEPT = 32
 
 logger = log.get(__name__)
 
 Context = ServerRequestContext[Any, Any]
-#: Tools and policy of one caller.
-Chosen = tuple[Toolbox, Policy]
+Work = Callable[[], Awaitable[Outcome]]
 
 
-def make_server(choose: Callable[[Any], Chosen]) -> Server[Any]:
-    """A server; `choose` finds tools and policy for the transport's request (None over stdio)."""
-    listed: dict[Chosen, types.ListToolsResult] = {}
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one caller works with: tools, what may be done with them, and who keeps a record of writes."""
+
+    box: Toolbox
+    policy: Policy
+    recorded: Callable[[Tool, Asked, Work], Awaitable[Outcome]] | None = None
+
+
+def make_server(session_of: Callable[[Any], Session]) -> Server[Any]:
+    """A server; `session_of` finds the session of the transport's request (None over stdio)."""
+    listed: dict[tuple[Toolbox, Policy], types.ListToolsResult] = {}
 
     async def list_tools(ctx: Context, _params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        chosen = choose(ctx.request)
-        if chosen not in listed:
-            box, policy = chosen
-            shown = [_shown(tool) for tool in box.tools.values() if policy.shows(tool)]
-            listed[chosen] = types.ListToolsResult(tools=shown)
-        return listed[chosen]
+        session = session_of(ctx.request)
+        key = (session.box, session.policy)
+        if key not in listed:
+            if len(listed) >= KEPT:
+                listed.clear()
+            shown = [_shown(tool) for tool in session.box.tools.values() if session.policy.shows(tool)]
+            listed[key] = types.ListToolsResult(tools=shown)
+        return listed[key]
 
     async def call_tool(ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
-        box, policy = choose(ctx.request)
-        return await call(box, policy, params.name, params.arguments or {})
+        return await call(session_of(ctx.request), params.name, params.arguments or {})
 
     server: Server[Any] = Server(NAME, version=version("syncd"), instructions=INSTRUCTIONS, on_list_tools=list_tools)
     server.add_request_handler("tools/call", types.CallToolRequestParams, call_tool)
@@ -52,13 +65,13 @@ def make_server(choose: Callable[[Any], Chosen]) -> Server[Any]:
     return server
 
 
-async def call(box: Toolbox, policy: Policy, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+async def call(session: Session, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Call a tool; whatever goes wrong is an answer that a model can act on."""
     tool = None
     try:
-        tool = box.find(name)
-        _let(tool, policy)
-        outcome = await tool(Asked(arguments, policy.send))
+        tool = session.box.find(name)
+        _let(tool, session.policy)
+        outcome = await _done(session, tool, Asked(arguments, session.policy.send))
     except SyncdError as error:
         logger.info("a tool failed", tool=name, error=type(error).__name__)
         return _result(Outcome(failures.told(error, tool)), is_error=True)
@@ -66,19 +79,26 @@ async def call(box: Toolbox, policy: Policy, name: str, arguments: dict[str, Any
         logger.exception("a tool met a defect of syncd", tool=name)
         defect = {"error": {"kind": "defect", "message": "syncd failed; its log has the details"}}
         return _result(Outcome({**defect, "next": "Do not repeat it: tell the user."}), is_error=True)
-    if tool.effect != "read":
-        logger.info("a tool wrote", tool=name, arguments=sorted(arguments))
     return _result(outcome)
+
+
+async def _done(session: Session, tool: Tool, asked: Asked) -> Outcome:
+    if tool.effect == "read":
+        return await tool(asked)
+    if session.recorded:
+        return await session.recorded(tool, asked, lambda: tool(asked))
+    outcome = await tool(asked)
+    logger.info("a tool wrote", tool=tool.name, arguments=sorted(asked.arguments))
+    return outcome
 
 
 def _let(tool: Tool, policy: Policy) -> None:
     if policy.shows(tool):
         return
+    if policy.reaches(tool):
+        raise Closed(f"{tool.name} is left out by this session's choice of tools")
     needed = Access.AGENT if tool.effect == "write" and tool.everyday else Access.ADMIN
-    reason = (
-        f"it needs access {needed}, and this is {policy.access}" if not policy.reaches(tool) else "it is filtered out"
-    )
-    raise BadRequest(f"{tool.name} is not open here: {reason}", ["only a person can change that: tell the user"])
+    raise Closed(f"{tool.name} needs access {needed}, and this session has {policy.access}")
 
 
 def _shown(tool: Tool) -> types.Tool:

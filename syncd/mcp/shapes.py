@@ -31,8 +31,8 @@ class Shape:
     """A tool's input: `shown` is its schema, `places` tells the part of the call that each argument belongs to."""
 
     shown: dict[str, Any]
-    params: Mapping[str, str]
-    body: Mapping[str, str]
+    params: dict[str, str]
+    body: dict[str, str]
     whole: bool
     takes_body: bool
 
@@ -56,7 +56,7 @@ def shape(info: Operation, words: Mapping[str, str] | None = None) -> Shape:
     """The flat input of an operation; `words` replace what the schema says about a property of that name."""
     properties = {flat(param.name): _shown(param.schema()) for param in info.params}
     required = [flat(param.name) for param in info.params if param.required]
-    params = {name: param.name for param in info.params for name in (flat(param.name), param.name)}
+    params = {name: param.name for param in info.params for name in (param.name, flat(param.name))}
     body: Schema = info.body or {}
     whole = bool(info.body) and not body.get("properties")
     names: dict[str, str] = {}

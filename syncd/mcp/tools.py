@@ -1,7 +1,7 @@
 """What a tool is, and how one is called: its arguments are checked, and nothing is sent while anything is wrong."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import import_module
 from typing import Any
@@ -41,7 +41,7 @@ class Asked:
 class Tool:
     """One tool. `everyday` says that an agent's work needs it; `resources` and `tags` are what filters look at.
 
-    `checks` are the schema's rules that `run` does not check itself.
+    `checked` says that the schema is checked before `run`, which else does it itself and knows more than is shown.
     """
 
     name: str
@@ -56,15 +56,15 @@ class Tool:
     tags: frozenset[str] = frozenset()
     #: What a token's patterns may name beside the tool itself: `resource.method`.
     route: str = ""
-    checks: Mapping[str, Any] = field(default_factory=dict)
+    checked: bool = True
     #: Which tool lists what this one names by its id.
     finder: str = ""
 
-    async def __call__(self, call: Asked) -> Outcome:
+    async def __call__(self, asked: Asked) -> Outcome:
         """Raises BadRequest before anything is sent, and the other classes of `syncd.errors` after."""
-        if problems := list(self._problems(call.arguments)):
+        if self.checked and (problems := list(self._problems(asked.arguments))):
             raise BadRequest(f"{self.name} cannot be called like this", problems)
-        return await self.run(call)
+        return await self.run(asked)
 
     def _problems(self, arguments: Arguments) -> Iterable[str]:
         for error in self._validator.iter_errors(arguments):
@@ -79,7 +79,7 @@ class Tool:
 
     @cached_property
     def _validator(self) -> Any:
-        return _validators()(self.checks or self.schema)
+        return _validators()(self.schema)
 
 
 @cache
