@@ -12,7 +12,6 @@ from syncd.connector import Connector
 from syncd.crew import Crew
 from syncd.errors import ConfigError, LeaseHeld, StoreBusy
 from syncd.mcp.web import add_routes as add_mcp
-from syncd.mcp.web import add_routes as add_mcp
 from syncd.metrics import Metrics
 from syncd.model import Side
 from syncd.settings import Settings
@@ -50,7 +49,6 @@ class Daemon:
                 self._something_to_do()
                 http = self.settings.http
                 app = make_app(self, self.metrics, http.token)
-                add_mcp(app, self.crew, store, lambda: self.settings)
                 add_mcp(app, self.crew, store, lambda: self.settings)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
