@@ -219,6 +219,8 @@ class Desk:
         self.tickets[ticket_id] = Ticket(
             ticket_id, status=self.statuses[0].name, priority=self.priorities[1], contact=ticket.contact, comments=(),
             comment_count=0, created_at=stamp, marker=marker, url=f"memory://{self.name}/{ticket_id}",
+            # A field without a value is shown as such: one that is not shown is one that the ticket does not have.
+            fields=MappingProxyType({field.name: None for field in self.fields}),
         )  # fmt: skip
         self.write(ticket_id, {"subject": ticket.subject}, by_person=by_person, why="created")
         return ticket_id

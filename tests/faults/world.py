@@ -56,6 +56,7 @@ class Steps:
     struck: str = ""
     trail: list[str] = field(default_factory=list)
     on_strike: Callable[[], None] | None = None
+    meanwhile: Callable[["Steps", str, str], None] | None = None
 
     def pass_by(self, what: str, moment: str) -> None:
         """Count a step's two moments; raise what the fault says."""
@@ -64,6 +65,8 @@ class Steps:
         if moment == "before":
             self.number += 1
             self.trail.append(what)
+        if self.meanwhile:
+            self.meanwhile(self, what, moment)
         fault = self.fault
         if fault is None or fault.step != self.number or fault.moment != moment or self.struck:
             return
@@ -99,11 +102,11 @@ class FaultyStore(Store):
 
 def gorgias_desk(now: Callable[[], datetime], **options: Any) -> Desk:
     """A desk with the habits of Gorgias."""
-    return Desk(
-        "gorgias", now=now, short_rows=True, comments_on_create=500, index_lag=5, reuses_uploads=True,
-        statuses=(Status("open"), Status("closed", closed=True)), subject_limit=998,
-        **options,
-    )  # fmt: skip
+    given = {
+        "short_rows": True, "comments_on_create": 500, "index_lag": 5, "reuses_uploads": True,
+        "statuses": (Status("open"), Status("closed", closed=True)), "subject_limit": 998,
+    }  # fmt: skip
+    return Desk("gorgias", now=now, **{**given, **options})
 
 
 def remote_desk(now: Callable[[], datetime], **options: Any) -> Desk:
@@ -136,6 +139,7 @@ class World:
         self.desks = {G: gorgias_desk(self.clock, **(gorgias or {})), R: remote_desk(self.clock, **(remote or {}))}
         self.folder = Path(tempfile.mkdtemp(prefix="syncd-world-", dir=SHM))
         self.template, self.url = template, url
+        self.connector = MemoryConnector
         self._store: Store | None = None
         for side, desk in self.desks.items():
             desk.fault = self._fault_of(side)
@@ -164,13 +168,20 @@ class World:
         """The remote side."""
         return self.desks[R]
 
-    async def passes(self, number: int = 1, *, pause: float = 3.0, force: bool = False) -> list[Report]:
+    async def passes(
+        self,
+        number: int = 1,
+        *,
+        pause: float = 3.0,
+        force: bool = False,
+        between: Callable[[], None] = lambda: None,
+    ) -> list[Report]:
         """A process that makes this many passes and ends in good order; a Crash ends it at once."""
         reports = []
         async with AsyncExitStack() as stack:
             store = FaultyStore(await self.store(), self.steps)
             lease = await store.acquire("acme", "test", LEASE, lambda _holder: True)
-            accounts = {side: MemoryConnector(desk, side, "acme") for side, desk in self.desks.items()}
+            accounts = {side: self.connector(desk, side, "acme") for side, desk in self.desks.items()}
             engine = await stack.enter_async_context(
                 Engine.open("acme", self.sync, store, lease, accounts, self.folder, self.clock)
             )
@@ -178,6 +189,7 @@ class World:
             for _ in range(number):
                 reports.append(await engine.run_pass())
                 self.wait(pause)
+                between()
         return reports
 
     async def settle(self, most: int = 30) -> list[Report]:
