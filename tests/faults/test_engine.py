@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from state.tables import Parked, Watermark
+from state.tables import File, Parked, Watermark
 from syncd.settings import SyncSettings
 from tests.faults.world import ANN, BOB, G, R, World
 
@@ -26,6 +26,7 @@ def only(world: World, side: str) -> object:
     return ticket
 
 
+@pytest.mark.promise("P1", "P4", "P36", "P40")
 async def test_a_gorgias_ticket_gets_its_copy(world: World) -> None:
     """Subject, status, priority, assignee, tags, fields, comments, files and privacy arrive at the remote."""
     gid = world.gorgias.add_ticket("Where is my parcel?", "It is late", tags=["vip"], files={"slip.txt": b"slip"})
@@ -41,6 +42,7 @@ async def test_a_gorgias_ticket_gets_its_copy(world: World) -> None:
     assert [world.remote.files[file.id] for c in copy.comments for file in c.attachments] == [b"slip"]
 
 
+@pytest.mark.promise("P1", "P4", "P24")
 async def test_a_remote_ticket_gets_its_copy(world: World) -> None:
     """What the remote says arrives at Gorgias as internal notes, in one create."""
     rid = world.remote.add_ticket("Machine broken", "No steam", author=BOB, tags=["urgent"])
@@ -53,6 +55,7 @@ async def test_a_remote_ticket_gets_its_copy(world: World) -> None:
     assert world.gorgias.calls["comment"] == 0
 
 
+@pytest.mark.promise("P12", "P16", "P3")
 async def test_edits_on_both_sides_meet(world: World) -> None:
     """Edits of different fields, tags added here and removed there, comments on both: all survive."""
     gid = world.gorgias.add_ticket("Coffee", "hello", tags=["a", "b"])
@@ -72,6 +75,7 @@ async def test_edits_on_both_sides_meet(world: World) -> None:
     assert world.texts(G) == world.texts(R) == {"hello": 1, "from gorgias": 1, "from remote": 1}
 
 
+@pytest.mark.promise("P2")
 async def test_a_quiet_pass_writes_nothing(world: World) -> None:
     """Own writes are no news: three more passes write nothing at all."""
     for number in range(5):
@@ -84,6 +88,7 @@ async def test_a_quiet_pass_writes_nothing(world: World) -> None:
     assert world.written() == before
 
 
+@pytest.mark.promise("P13", "P15")
 async def test_the_later_edit_of_one_field_wins(world: World) -> None:
     """By the field's own time, not by the record's; the loser is kept in the conflict log."""
     gid = world.gorgias.add_ticket("Old", "x")
@@ -99,6 +104,7 @@ async def test_the_later_edit_of_one_field_wins(world: World) -> None:
     assert only(world, G).priority == "low"
 
 
+@pytest.mark.promise("P39")
 async def test_an_edited_comment_is_carried_over(world: World) -> None:
     """The copy gets the new text, once."""
     gid = world.gorgias.add_ticket("Subject", "first")
@@ -109,6 +115,7 @@ async def test_an_edited_comment_is_carried_over(world: World) -> None:
     assert world.texts(R) == {"first": 1, "a better note": 1}
 
 
+@pytest.mark.promise("P22", "P31")
 async def test_a_refused_field_is_parked_and_the_rest_goes_on(world: World) -> None:
     """One value that is not taken neither blocks the other fields nor the other tickets, and can be tried again."""
     gid = world.gorgias.add_ticket("A", "a")
@@ -125,6 +132,7 @@ async def test_a_refused_field_is_parked_and_the_rest_goes_on(world: World) -> N
     assert not await world.rows(Parked)
 
 
+@pytest.mark.promise("P19")
 async def test_a_deleted_ticket_closes_its_copy(world: World) -> None:
     """`on_delete = "close"`; the copy of a deleted ticket is not copied back."""
     gid = world.gorgias.add_ticket("A", "a")
@@ -135,6 +143,7 @@ async def test_a_deleted_ticket_closes_its_copy(world: World) -> None:
     assert not world.gorgias.tickets
 
 
+@pytest.mark.promise("P19")
 async def test_an_edit_beats_a_delete(world: World) -> None:
     """A copy that somebody went on working on is kept as it is."""
     gid = world.gorgias.add_ticket("A", "a")
@@ -145,6 +154,7 @@ async def test_an_edit_beats_a_delete(world: World) -> None:
     assert only(world, R).status == "New"
 
 
+@pytest.mark.promise("P20")
 async def test_the_mass_delete_guard_stops(world: World) -> None:
     """Too much gone at once looks like an accident: nothing is closed until somebody insists."""
     ids = [world.gorgias.add_ticket(f"T{n}", f"t{n}") for n in range(15)]
@@ -156,6 +166,7 @@ async def test_the_mass_delete_guard_stops(world: World) -> None:
     assert all(ticket.status == "New" for ticket in world.remote.tickets.values())
 
 
+@pytest.mark.promise("P33", "P3")
 async def test_a_lost_store_finds_its_copies_again(world: World) -> None:
     """With a fresh database the markers link what was linked: no ticket and no comment is made twice."""
     for number in range(3):
@@ -168,6 +179,7 @@ async def test_a_lost_store_finds_its_copies_again(world: World) -> None:
     assert set(world.texts(G).values()) == set(world.texts(R).values()) == {1}
 
 
+@pytest.mark.promise("P35")
 async def test_one_way_sync_writes_to_one_side_only(world: World) -> None:
     """`direction = "to_remote"` never writes to Gorgias."""
     world.sync = SyncSettings(direction="to_remote")
@@ -197,3 +209,55 @@ async def test_a_listing_that_is_far_too_short_stops(world: World) -> None:
     await world.settle()
     assert all(ticket.status == "New" for ticket in world.remote.tickets.values())
     assert len(world.gorgias.tickets) == len(world.remote.tickets) == 12
+
+
+@pytest.mark.promise("P26")
+async def test_the_same_bytes_are_uploaded_once_and_too_many_stay_where_they_are() -> None:
+    """A file that Gorgias holds already is named again; one over the limit is told of in the text, with its address."""
+    world = World(max_attachment=100)
+    rid = world.remote.add_ticket("Photos", "first", author=BOB, files={"p.txt": b"the same"})
+    await world.settle()
+    world.remote.say(rid, "again", author=BOB, files={"p.txt": b"the same"})
+    world.remote.say(rid, "huge", author=BOB, files={"big.bin": b"x" * 200})
+    await world.settle()
+    (held,) = await world.rows(File)
+    copy = only(world, G)
+    assert [len(comment.attachments) for comment in copy.comments] == [1, 1, 0]
+    assert held.file_name == "p.txt"
+    assert "big.bin: too large to copy" in copy.comments[2].body.text
+    await world.close()
+
+
+@pytest.mark.promise("P30")
+async def test_a_field_that_is_changed_back_each_time_is_stopped() -> None:
+    """Something at the remote that undoes every write meets a limit, and a person hears of it."""
+    world = World(loop_limit=3)
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    rid = only(world, R).id
+    numbers = iter(range(100))
+
+    def fight() -> None:
+        world.remote.edit(rid, subject=f"theirs {next(numbers)}")
+        world.wait(10)
+        world.gorgias.edit(gid, subject=f"ours {next(numbers)}")
+
+    await world.passes(8, between=fight)
+    (parked,) = await world.rows(Parked)
+    assert parked.what == "remote:subject"
+    assert "looks like a loop" in parked.reason
+    await world.close()
+
+
+@pytest.mark.promise("P32")
+async def test_two_changes_within_one_stamp_are_both_found(world: World) -> None:
+    """The second comment bears the very second in which the first was read: it is found all the same."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    rid = only(world, R).id
+    world.remote.say(rid, "one", author=BOB)
+    await world.passes(1, pause=0)
+    world.remote.say(rid, "two", author=BOB)
+    await world.settle()
+    assert world.texts(G) == {"a": 1, "one": 1, "two": 1}
+    assert world.gorgias.tickets[gid].comment_count == 3

@@ -255,6 +255,7 @@ def faults(steps: int, offset: int) -> Iterator[Fault]:
     yield from (Fault(*fault) for number, fault in enumerate(every) if number % EVERY == offset % EVERY)
 
 
+@pytest.mark.promise("P3", "P4", "P5", "P6", "P7", "P11", "P16", "P17", "P37")
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_every_step(scenario: Scenario, sqlite_template: Path) -> None:

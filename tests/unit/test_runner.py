@@ -122,6 +122,7 @@ async def test_a_pass_carries_over_and_says_so(tmp_path: Path) -> None:
         assert stage.runner.last_success is not None
 
 
+@pytest.mark.promise("P21")
 async def test_an_outage_is_logged_at_its_begin_and_its_end(tmp_path: Path) -> None:
     """Between them it is tried less and less often, and `trouble` says why; no pass counts as a success."""
     async with staged(tmp_path, "0.1s") as stage:
@@ -156,6 +157,7 @@ async def test_a_defect_stays_with_its_workspace(tmp_path: Path) -> None:
         assert stage.runner.trouble == ""
 
 
+@pytest.mark.promise("P21")
 async def test_a_hook_does_not_undo_the_pause_of_another_side(tmp_path: Path) -> None:
     """Only a side that was down and now speaks is tried at once, and no more often than it is polled."""
     async with staged(tmp_path, "0.2s") as stage:
