@@ -38,6 +38,7 @@ class Account:
         self._learnt_at = 0.0
         self._fields: dict[int, Field] = {}
         self._tags: set[str] | None = None
+        self._customers: set[str] = set()
         self._lock = asyncio.Lock()
 
     @property
@@ -99,7 +100,15 @@ class Account:
             return None
         if any((user.email or "").casefold() == contact.email.casefold() for user in (await self.vocabulary()).users):
             return None
-        found = (await self._client.call("list_all_gorgias_customers", {"email": contact.email, "limit": 1}))["data"]
+        email = contact.email.casefold()
+        async with self._lock:
+            if email in self._customers:
+                return {"email": contact.email}
+            found = (await self._client.call("list_all_gorgias_customers", {"email": contact.email, "limit": 1}))[
+                "data"
+            ]
+            # Known from now on, found or made: whoever writes often is looked up once.
+            self._customers.add(email)
         if found:
             return {"id": found[0]["id"]}
         return {"email": contact.email, **({"name": contact.name} if contact.name else {})}
