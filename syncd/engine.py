@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 #: Tickets read in one go: small enough that what was read is fresh when it is written over, large enough that the
 #: reading costs little (one call of Gorgias for all of them).
-CHUNK = 40
+CHUNK = 50
 BACKOFF = (5.0, 900.0)  # seconds: the first pause of a ticket that failed, and the longest
 
 
