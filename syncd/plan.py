@@ -176,11 +176,6 @@ def plan(state: State, rules: Rules) -> Plan:
     return result
 
 
-def wants_times(state: State, rules: Rules) -> bool:
-    """Whether the plan hangs on when single fields changed: both sides changed one to different values."""
-    return bool(plan(state, rules).clashes)
-
-
 # -- fields -----------------------------------------------------------------------------------------------------
 
 

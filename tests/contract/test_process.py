@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.processes.command import Process, until
 from tests.processes.shop import AGENTS, Shop
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(300)
 TOKEN = "token-of-the-daemon-1a2b"
 SLOW = 0.8
 #: A workspace that has nothing to do: two that work on the same accounts would copy each other's copies.
@@ -448,19 +448,18 @@ async def test_the_store_is_locked_for_a_while(shop: Shop) -> None:
         with closing(sqlite3.connect(shop.folder / "syncd.db", isolation_level=None)) as holding:
             holding.execute("BEGIN IMMEDIATE")
             shop.sandbox.create_ticket("Broken lamp", "It does not glow.")
-            once, status = (asyncio.create_task(shop.syncd(word, other)) for word in ("once", "status"))
+            once = await shop.command.start("once", str(other))
+            told = await shop.syncd("status", other)
             (line,) = await daemon.process.until(lambda: daemon.process.events("the store cannot be used"))
             assert line["workspace"] == "acme"
-            told = await status
+            await once.until(lambda: once.events("waiting for the database"))
             holding.execute("ROLLBACK")
         await daemon.process.until(lambda: in_step(shop, 1))
         assert await daemon.process.until(lambda: daemon.process.events("the store can be used again"))
         assert await daemon.metric("syncd_passes_total", outcome="failed") == 1
     assert (told.code, told.out) == (1, "")
     assert f"the database {shop.folder}/syncd.db: the database is locked" in told.err
-    done = await once
-    assert done.code == 0, done.err
-    assert done.events_of("waiting for the database")
+    assert await once.wait() == 0, once.err
 
 
 async def test_a_listening_address_in_use_is_said(shop: Shop) -> None:

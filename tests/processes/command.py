@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 30.0
+#: Seconds; a machine may be busy.
+PATIENCE = 90.0
 
 
 @dataclass(slots=True)
