@@ -77,7 +77,7 @@ def template() -> Path:
     """The folder of Roundup's own "classic" template."""
     spec = importlib.util.find_spec("roundup")
     if spec is None or spec.origin is None:
-        raise RuntimeError("Roundup is not installed: pip install 'syncd[demo]'")
+        raise RuntimeError("Roundup is not installed: in syncd's folder, pip install '.[demo]'")
     roots = (Path(sysconfig.get_path("data")), Path(spec.origin).parents[4])
     for root in roots:
         if (root / "share/roundup/templates/classic/schema.py").is_file():

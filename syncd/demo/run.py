@@ -94,7 +94,7 @@ class Verdict:
 async def demo(*, keep: bool = False, screen: Screen | None = None) -> int:
     """The whole demo; 0 when both sides agree at its end, else 1."""
     if importlib.util.find_spec("roundup") is None:
-        raise SyncdError("the demo's tracker is not installed", hint="pip install 'syncd[demo]'")
+        raise SyncdError("the demo's tracker is not installed", hint="pip install '.[demo]', or make demo")
     playing = asyncio.create_task(_play(keep, screen or Screen()))
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel, TERMINATED)
     try:

@@ -11,4 +11,4 @@ def sdk(module: str) -> Any:
     try:
         return import_module(f"syncd.mcp.{module}")
     except ModuleNotFoundError as error:
-        raise ConfigError([f"MCP needs the package {error.name}: install syncd with its extra, syncd[mcp]"]) from error
+        raise ConfigError([f"MCP needs the package {error.name}: in syncd's folder, pip install '.[mcp]'"]) from error
