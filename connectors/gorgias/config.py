@@ -22,6 +22,7 @@ class GorgiasConfig(ConnectorConfig):
     api_key: SecretValue
     views: tuple[int, ...] = ()
     rate_window: float = Option(default=20.0, gt=0)
+    timeout: float = Option(default=60.0, gt=0)
     overlap: float = Option(default=120.0, ge=0)
     index_lag: float = Option(default=5.0, ge=0)
     attachment_hosts: tuple[str, ...] = ATTACHMENT_HOSTS

@@ -65,7 +65,7 @@ class GorgiasConnector(Agents, Doors, Connector):
         headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
         label = f"Gorgias ({config.url.partition('://')[2]})"
         async with Transport(
-            config.url, label, headers=headers, gate=gate(config.rate_window), explain=explain
+            config.url, label, headers=headers, gate=gate(config.rate_window), timeout=config.timeout, explain=explain
         ) as transport:
             yield cls(config, side, workspace, transport)
 

@@ -32,6 +32,7 @@ class RedmineConfig(ConnectorConfig):
     impersonate: bool = False
     private_files: bool = True
     max_attachment: ByteSize = Field(default=MAX_ATTACHMENT, gt=0)
+    timeout: float = Field(default=60.0, gt=0)
 
     @field_validator("url")
     @classmethod

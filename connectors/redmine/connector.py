@@ -58,7 +58,9 @@ class RedmineConnector(Connector):
     async def open(cls, config: RedmineConfig, side: Side, workspace: str) -> AsyncIterator[Self]:
         """The account, ready to use; nothing is read before the first call."""
         headers = {KEY: config.api_key.get_secret_value()}
-        async with Transport(config.url, label="Redmine", headers=headers, explain=explained) as transport:
+        async with Transport(
+            config.url, "Redmine", headers=headers, timeout=config.timeout, explain=explained
+        ) as transport:
             yield cls(config, side, workspace, transport)
 
     # -- reading ------------------------------------------------------------------------------------------------
