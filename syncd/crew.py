@@ -96,8 +96,7 @@ class Crew:
         report = await runner.look()
         self._count(runner, report)
         if runner.lost.is_set():
-            await self._end(name, 0.0)
-            self.kept_out[name] = LeaseHeld(runner.trouble)
+            await self._end(name, 0.0, LeaseHeld(runner.trouble))
             self._news()
 
     async def _begin(self, name: str) -> Runner | None:
@@ -124,10 +123,13 @@ class Crew:
         self._outages.failed(name, "a workspace is kept out; the others go on", error, workspace=name, **details)
         self.kept_out[name] = error
 
-    async def _end(self, name: str, grace: float) -> None:
+    async def _end(self, name: str, grace: float, lost: LeaseHeld | None = None) -> None:
         async with self._changing:
-            self.kept_out.pop(name, None)
+            # No await between the two: whoever asks for the workspaces in the meantime must see this one.
             runner, stack = self.runners.pop(name, None), self._open.pop(name, None)
+            self.kept_out.pop(name, None)
+            if lost:
+                self.kept_out[name] = lost
         self._metrics.forget(name)
         if runner and not await runner.stop(grace):
             logger.warning("work under way was cut off", workspace=name)

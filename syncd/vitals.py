@@ -25,8 +25,10 @@ class Vitals:
 
     async def workspaces(self) -> Sequence[WorkspaceHealth]:
         """All workspaces, by name; one that is kept out is not ready."""
-        found = [await self._health(runner) for runner in list(self._crew.runners.values())]
-        found += [await self._kept_out(name, error) for name, error in list(self._crew.kept_out.items())]
+        # Both at one moment: a workspace that goes from the one to the other must not be missed.
+        runners, kept_out = list(self._crew.runners.values()), list(self._crew.kept_out.items())
+        found = [await self._health(runner) for runner in runners]
+        found += [await self._kept_out(name, error) for name, error in kept_out]
         return sorted(found, key=lambda workspace: workspace.name)
 
     async def _kept_out(self, name: str, error: SyncdError) -> WorkspaceHealth:

@@ -12,8 +12,6 @@ from syncd.demo.roundup_tracker import roundup_server
 from tests.e2e.servers import redmine
 from tests.fakes.redmine_words import ADMIN
 
-REDMINE_PORT = 3151
-
 
 @dataclass(frozen=True)
 class Tracker:
@@ -36,7 +34,7 @@ async def tracker(kind: str) -> AsyncIterator[Tracker]:
             async with roundup_server(Path(folder) / "tracker") as server:
                 yield _roundup(server.url, server.user, server.password)
     elif kind == "redmine":
-        with redmine(REDMINE_PORT) as started:
+        with redmine() as started:
             yield _redmine(started.url, started.key)
     else:
         yield _redmine("fake", ADMIN)

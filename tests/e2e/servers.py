@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -30,10 +31,12 @@ class RedmineServer:
 
 
 @contextmanager
-def redmine(port: int) -> Iterator[RedmineServer]:
+def redmine() -> Iterator[RedmineServer]:
     """A fresh Redmine of our own; the test is skipped, saying why, where none can be started."""
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         pytest.skip("a real Redmine is started as root on Debian only")
+    with socket.create_server(("127.0.0.1", 0)) as free:  # so that two runs at once do not meet
+        port = free.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="syncd-redmine-")) / "data"
     script = [str(SERVERS / "redmine-up.sh"), str(port), str(folder)]
     up = subprocess.run(script, capture_output=True, text=True, check=False, env={**os.environ, "REDMINE_FRESH": "1"})

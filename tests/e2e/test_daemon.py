@@ -15,6 +15,7 @@ import pytest_asyncio
 from connectors.gorgias.sandbox import Options, RateLimit, Sandbox
 from tests.e2e.servers import RedmineServer, redmine
 from tests.e2e.town import AGENTS, Town, severity_field
+from tests.processes.command import until
 
 #: Seconds of people's work for each test, and tickets there are.
 SECONDS = float(os.environ.get("SYNCD_E2E_SECONDS", "45"))
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.timeout(3600)
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedmineServer]:
     """A fresh Redmine for this module."""
-    with redmine(3141) as started:
+    with redmine() as started:
         yield started
 
 
@@ -60,6 +61,11 @@ class Daemon:
                 sys.executable, "-m", "syncd", "run", str(self.town.config()), stderr=log, stdout=log
             )
 
+    @property
+    def beginnings(self) -> int:
+        """How often a daemon has said that it is running: from then on it listens to signals."""
+        return self.log.read_text().count('"event":"running"')
+
     async def end(self, number: signal.Signals) -> int:
         assert self.process is not None
         if self.process.returncode is None:
@@ -70,8 +76,8 @@ class Daemon:
 async def work(town: Town, seconds: float) -> int:
     """People edit on both sides for this long; how many edits that were."""
     issues = [issue["id"] for issue in await town.issues()]
-    until, edits = time.monotonic() + seconds, 0
-    while time.monotonic() < until:
+    over, edits = time.monotonic() + seconds, 0
+    while time.monotonic() < over:
         town.gorgias_edit(town.rng.choice(list(town.sandbox.tickets.rows)))
         await town.redmine_edit(town.rng.choice(issues))
         edits += 2
@@ -81,8 +87,8 @@ async def work(town: Town, seconds: float) -> int:
 
 async def in_step(town: Town, patience: float) -> list[str]:
     """What still differs after this long; empty as soon as nothing does."""
-    until = time.monotonic() + patience
-    while (wrong := await town.differences()) and time.monotonic() < until:
+    over = time.monotonic() + patience
+    while (wrong := await town.differences()) and time.monotonic() < over:
         await asyncio.sleep(3)
     return wrong
 
@@ -102,16 +108,18 @@ async def test_the_daemon_keeps_both_sides_equal(town: Town) -> None:
 
 async def test_killed_again_and_again_it_loses_and_doubles_nothing(town: Town) -> None:
     """SIGKILL at random moments while people work; the next start takes over at once."""
-    kills, until = 0, time.monotonic() + SECONDS
+    kills, over = 0, time.monotonic() + SECONDS
     daemon = Daemon(town)
-    while time.monotonic() < until:
+    while time.monotonic() < over:
         await daemon.start()
         people = asyncio.create_task(work(town, 5))
         await asyncio.sleep(town.rng.uniform(1.5, 7))
         await daemon.end(signal.SIGKILL)
         kills += 1
         await people
+    before = daemon.beginnings
     await daemon.start()
+    await until(lambda: daemon.beginnings > before)
     wrong = await in_step(town, 120)
     code = await daemon.end(signal.SIGTERM)
     assert wrong == [], f"after {kills} kills"

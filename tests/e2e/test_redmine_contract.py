@@ -4,10 +4,7 @@ Uses the server at SYNCD_REDMINE_URL with SYNCD_REDMINE_KEY (an administrator's)
 `tests/servers/redmine-up.sh`, which needs Debian's packages; without either, it is skipped.
 """
 
-import json
 import os
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -23,10 +20,8 @@ from syncd.connector import Changes, Upload
 from syncd.errors import Gone, Refused, Unauthorized
 from syncd.model import Body, Comment, Person, Side, Ticket, values
 from syncd.testing import Account, ConnectorContract
+from tests.e2e.servers import redmine
 from tests.fakes.redmine_people import RedminePeople
-
-SERVERS = Path(__file__).parents[1] / "servers"
-PORT = os.environ.get("SYNCD_REDMINE_PORT", "3121")
 
 
 @dataclass
@@ -51,15 +46,9 @@ def server() -> Iterator[Server]:
     if "SYNCD_REDMINE_URL" in os.environ:
         yield Server(os.environ["SYNCD_REDMINE_URL"], os.environ["SYNCD_REDMINE_KEY"], {})
         return
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        pytest.skip("set SYNCD_REDMINE_URL and SYNCD_REDMINE_KEY, or run as root on Debian to start a Redmine here")
-    up = subprocess.run([SERVERS / "redmine-up.sh", PORT], capture_output=True, text=True, check=False)
-    if up.returncode:
-        pytest.skip(f"Redmine does not start here: {up.stderr.strip().splitlines()[-1]}")
-    described = json.loads(up.stdout.splitlines()[-1])
-    keys = {user["login"]: user["api_key"] for user in described["users"]}
-    yield Server(described["url"], described["api_key"], keys)
-    subprocess.run([SERVERS / "redmine-down.sh", PORT, "--purge"], capture_output=True, check=True)
+    with redmine() as started:
+        keys = {user["login"]: user["api_key"] for user in started.seeded["users"]}
+        yield Server(started.url, started.key, keys)
 
 
 class TestRedmine(ConnectorContract):

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(1500)
 @pytest.fixture(scope="module")
 def server() -> Iterator[RedmineServer]:
     """A fresh Redmine for this module."""
-    with redmine(3131) as started:
+    with redmine() as started:
         yield started
 
 
