@@ -12,7 +12,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint e2e bench lock clean
+.PHONY: help venv demo test lint e2e mutants bench lock clean
 
 help: ## show this
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
@@ -44,6 +44,9 @@ lint: $(STAMP) ## style, types, and who may import whom
 e2e: $(STAMP) ## against real products; installs the system packages that these need, and says which
 	@sed -n 's/^PACKAGES="\(.*\)"/e2e: installs what is missing of the system packages \1 (needs root)/p' tests/servers/*-up.sh
 	$(RUN) pytest -q -rs tests/e2e
+
+mutants: $(STAMP) ## the engine with one rule after the other taken out: each must make a test fail
+	$(RUN) tests.mutants
 
 bench: $(STAMP) ## how long, how many calls, how much memory
 	$(RUN) tests.bench.run

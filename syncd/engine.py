@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from state.store import Settlement, Store, Unit
+from state.store import Notice, Settlement, Store, Unit
 from state.tables import Lease, Tombstone
 from syncd.bench import Bench, LoopBreaker, Report, all_ended
 from syncd.connector import Changes, Connector, Vocabulary
@@ -254,9 +254,9 @@ class Engine:
             unit.link.gorgias_id = gone.to
         else:
             unit.link.remote_id = gone.to
-        settlement.clean = []
+        # First, so that no crash comes between: what the survivor says was no news while it had no link.
+        await self.bench.store.mark(self.bench.workspace, gone.side, [Notice(gone.to or "", "merged", deep=True)])
         await self.bench.store.settle(self.bench.lease, settlement)
-        await self._postpone(unit, "it was merged into another ticket, which takes its place", 0)
         return True
 
     async def _edited_since(self, unit: Unit, side: Side, ticket_id: str) -> bool:

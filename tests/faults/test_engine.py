@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import delete
 
-from state.tables import File, Parked, Watermark
+from connectors.memory import OWN
+from state.tables import Conflict, File, Parked, Tombstone, Watermark
 from syncd.settings import SyncSettings
 from tests.faults.world import ANN, BOB, G, R, World
 
@@ -102,6 +103,8 @@ async def test_the_later_edit_of_one_field_wins(world: World) -> None:
     await world.settle()
     assert only(world, G).subject == only(world, R).subject == "From gorgias"
     assert only(world, G).priority == "low"
+    (lost,) = await world.rows(Conflict)
+    assert (lost.gorgias_value, lost.remote_value, lost.winner) == ("From gorgias", "From remote", "gorgias")
 
 
 @pytest.mark.promise("P39")
@@ -261,3 +264,74 @@ async def test_two_changes_within_one_stamp_are_both_found(world: World) -> None
     await world.settle()
     assert world.texts(G) == {"a": 1, "one": 1, "two": 1}
     assert world.gorgias.tickets[gid].comment_count == 3
+
+
+@pytest.mark.promise("P4", "P8")
+async def test_what_our_own_account_says_is_news(world: World) -> None:
+    """People and rules share syncd's account: what it says and changes is carried over like anybody's."""
+    gid = world.gorgias.add_ticket("A", "a", author=OWN)
+    await world.settle()
+    world.gorgias.say(gid, "by a rule", author=OWN)
+    world.remote.say(only(world, R).id, "by hand", author=OWN)
+    await world.settle()
+    assert world.texts(G) == world.texts(R) == {"a": 1, "by a rule": 1, "by hand": 1}
+
+
+@pytest.mark.promise("P2", "P4")
+async def test_an_edit_right_after_a_write_is_found(world: World) -> None:
+    """What follows upon a write of ours within the same second is not taken for its echo."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.passes(1, pause=0)
+    world.remote.edit(only(world, R).id, priority="High")
+    world.gorgias.edit(gid, subject="B")
+    world.remote.say(only(world, R).id, "at once", author=BOB)
+    await world.settle()
+    assert (only(world, G).priority, only(world, R).subject) == ("high", "B")
+    assert world.texts(G) == world.texts(R) == {"a": 1, "at once": 1}
+
+
+@pytest.mark.promise("P23", "P2")
+async def test_a_subject_that_is_shortened_is_written_once(world: World) -> None:
+    """The tracker keeps 60 characters: nothing is written again because of that, and nothing is cut at Gorgias."""
+    whole = "A subject that is a good deal longer than what the tracker at the other end keeps of it"
+    gid = world.gorgias.add_ticket("Short", "a")
+    await world.settle()
+    world.gorgias.edit(gid, subject=whole)
+    before = world.remote.calls["update"]
+    await world.settle()
+    await world.passes(3)
+    assert world.remote.calls["update"] == before + 1
+    world.gorgias.edit(gid, subject=whole + ", truly")
+    await world.settle()
+    assert only(world, G).subject == whole + ", truly"
+    assert only(world, R).subject == whole[:60].strip()
+    assert not await world.rows(Parked)
+
+
+@pytest.mark.promise("P19")
+async def test_a_deleted_ticket_stays_deleted_whatever_happens_to_its_copy(world: World) -> None:
+    """Its tombstone holds: work that goes on at the copy does not bring the ticket back."""
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    world.gorgias.delete(gid)
+    await world.settle()
+    rid = only(world, R).id
+    world.remote.edit(rid, status="New", subject="B")
+    world.remote.say(rid, "going on here", author=BOB)
+    await world.settle()
+    assert not world.gorgias.tickets
+    assert [row.ticket_id for row in await world.rows(Tombstone)] == [gid]
+
+
+@pytest.mark.promise("P19")
+async def test_a_merged_tickets_link_goes_to_the_survivor() -> None:
+    """A survivor that has no copy of its own takes over the merged one's: nothing is closed, nothing made again."""
+    world = World(tags=["vip"])
+    gid = world.gorgias.add_ticket("A", "a", tags=["vip"])
+    survivor = world.gorgias.add_ticket("B", "b")
+    await world.settle()
+    world.gorgias.merge(gid, survivor)
+    await world.settle()
+    assert (only(world, R).status, only(world, R).subject) == ("New", "B")
+    assert world.texts(R) == {"a": 1, "b": 1}
+    await world.close()
