@@ -37,6 +37,7 @@ class Town:
     session: aiohttp.ClientSession
     folder: Path
     seed: int = 1
+    severities: tuple[str, ...] = ("S1", "S2", "S3")
     said: Counter[str] = field(default_factory=Counter)
     private: set[str] = field(default_factory=set)
     files: Counter[str] = field(default_factory=Counter)
@@ -72,7 +73,7 @@ class Town:
         if rng.random() < 0.3:
             people.assign(gid, rng.choice(AGENTS), by=AGENTS[0])
         if rng.random() < 0.5:
-            people.set_field(gid, self.field("Severity"), rng.choice(["S1", "S2", "S3"]))
+            people.set_field(gid, self.field("Severity"), rng.choice(self.severities))
         return gid
 
     def gorgias_message(self, gid: int) -> None:
@@ -323,9 +324,8 @@ tracker = "Support"
         at_redmine: Counter[str] = Counter()
         for issue in issues:
             for file in issue["attachments"]:
-                async with self.session.get(
-                    file["content_url"], headers={"X-Redmine-API-Key": self.redmine.key}
-                ) as answer:
+                url = self.redmine.url + urlsplit(file["content_url"]).path
+                async with self.session.get(url, headers={"X-Redmine-API-Key": self.redmine.key}) as answer:
                     at_redmine[hashlib.sha256(await answer.read()).hexdigest()] += 1
         at_gorgias: Counter[str] = Counter()
         for row in self.sandbox.messages.rows.values():

@@ -1,0 +1,128 @@
+"""One storm of each kind over each side: few calls, two lines in the log, and all is as it should be afterwards."""
+
+import io
+import logging
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import stamina
+import structlog
+
+from syncd import log
+from syncd.model import Side
+from tests.storms.kinds import KINDS
+from tests.storms.scene import DOWN, UP, Scene, staged
+
+#: Calls of one look at a side that answers nothing, at the most: each of a few, as often as it is tried.
+FEW = 12
+#: What is known of a side, and its lists have several pages.
+PAGE = 3
+
+
+@pytest.fixture(autouse=True)
+def _own_log() -> Iterator[None]:
+    """Each test's logging is its own."""
+    root = logging.getLogger()
+    former, level = list(root.handlers), root.level
+    yield
+    root.handlers[:] = former
+    root.setLevel(level)
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, sqlite_template: Path, request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+    """Both sides in step, before any storm; repeats of a call do not pause. The parameter is Gorgias's skew."""
+    shutil.copy(sqlite_template, tmp_path / "syncd.db")
+    stream = io.StringIO()
+    log.configure("info", "json", stream)
+    with stamina.set_testing(True, attempts=4):
+        async with staged(tmp_path, stream, skew=getattr(request, "param", timedelta())) as made:
+            await made.rest()
+            assert await made.town.differences() == []
+            yield made
+
+
+async def ends_well(scene: Scene) -> None:
+    """After the storm both sides are equal, nothing more is written, and nobody was called who should not be."""
+    scene.calm()
+    await scene.rest()
+    assert await scene.town.differences() == []
+    assert await scene.writes() == 0
+    assert [proxy.strayed for proxy in scene.proxies.values()] == [[], []]
+    assert len(scene.log(DOWN)) == len(scene.log(UP))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a search that lags"])
+@pytest.mark.promise("P1", "P3", "P4", "P6", "P9", "P10", "P21")
+async def test_a_storm_passes_by(scene: Scene, kind: str) -> None:
+    """People work while calls of either side are struck; when it is over both sides are equal, and then at rest."""
+    most = 1 if KINDS[kind].slow else 4
+    storms = [scene.storm(side, kind, seed=7, share=0.5, most=most) for side in Side]
+    for proxy in scene.proxies.values():
+        proxy.page, proxy.between = PAGE, lambda: scene.work(1)
+    await scene.work(12)
+    scene.town.gorgias_ticket()
+    await scene.town.redmine_issue()
+    for _ in range(3):
+        await scene.look()
+        scene.wait(30)
+    await ends_well(scene)
+    assert sum(storm.struck.total() for storm in storms) > 0
+    if KINDS[kind].harmless or KINDS[kind].waited_for:
+        assert scene.log(DOWN) == []
+
+
+@pytest.mark.parametrize("kind", [name for name, kind in KINDS.items() if not (kind.harmless or kind.slow)])
+@pytest.mark.promise("P21")
+async def test_an_outage_costs_few_calls_and_two_lines(scene: Scene, kind: str) -> None:
+    """While both sides answer nothing but this, a look asks little; its begin and its end are logged, once for each."""
+    for side, proxy in scene.proxies.items():
+        proxy.page = PAGE
+        scene.storm(side, kind)
+        proxy.calls.clear()
+    await scene.work(3)
+    for _ in range(3):
+        report = await scene.look()
+        assert set(report.down) == set(Side)
+        scene.wait(60)
+    assert scene.called <= 3 * 2 * FEW
+    assert len(scene.log(DOWN)) == 2
+    await ends_well(scene)
+    assert len(scene.log(UP)) == 2
+
+
+@pytest.mark.promise("P3", "P6", "P7")
+async def test_a_search_that_lags_while_answers_are_lost(scene: Scene) -> None:
+    """What was made is not in the search yet when it is looked for: it is waited for, and not made again."""
+
+    scene.proxies[Side.GORGIAS].late = 20.0
+    # The list would show the new ticket with its marker, too.
+    kinds = ("a write whose answer is lost", "a search that lags", "an empty list")
+    storm = scene.storm(Side.GORGIAS, *kinds, only=lambda request: request.path == "/api/tickets")
+    await scene.town.redmine_issue()
+    for _ in range(5):
+        await scene.look()
+        scene.wait(8)
+    await ends_well(scene)
+    assert storm.struck["a write whose answer is lost"] == 1
+
+
+@pytest.mark.parametrize("scene", [timedelta(minutes=5), timedelta(minutes=-5)], indirect=True, ids=["ahead", "behind"])
+@pytest.mark.promise("P13", "P14")
+async def test_a_clock_that_is_off_by_five_minutes(scene: Scene) -> None:
+    """Of two edits of one field, a minute apart, the later one wins, whichever side it was made on."""
+    tickets = list(scene.town.sandbox.tickets.rows)[:2]
+    issues = {gid: await scene.issue_of(gid) for gid in tickets}
+    first, second = tickets
+    scene.town.sandbox.set_subject(first, "earlier at Gorgias", by="alice@example.net")
+    await scene.rename(issues[second], "earlier at Redmine")
+    scene.wait(60)
+    await scene.rename(issues[first], "later at Redmine")
+    scene.town.sandbox.set_subject(second, "later at Gorgias", by="alice@example.net")
+    await ends_well(scene)
+    subjects = [scene.town.sandbox.ticket(gid)["subject"] for gid in (first, second)]
+    assert subjects == ["later at Redmine", "later at Gorgias"]
