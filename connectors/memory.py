@@ -29,9 +29,12 @@ from syncd.connector import (
     Vocabulary,
     Written,
 )
+from syncd.directory import Query, Rows, Shelf
 from syncd.errors import Gone, Refused, VersionConflict
 from syncd.model import Attachment, Comment, Person, Side, Ticket, Value
 from syncd.secret import SecretValue
+from syncd.unified import shelves
+from syncd.unified.shelves import Words, basic
 
 SIGNATURE = "X-Desk-Signature"
 OWN = Person(SYNC_USER.id, SYNC_USER.name, SYNC_USER.email, "user")
@@ -224,6 +227,13 @@ class MemoryConnector(Connector):
         if not self.desk.private and any(comment.private for comment in comments):
             raise Refused("the desk would show this comment to its customers", fields=["private"])
 
+    # -- what the unified API asks ------------------------------------------------------------------------------
+
+    def shelves(self) -> Mapping[str, Shelf]:
+        """A connector that can list its tickets says so here; all else is made of the methods above."""
+        words = Words(self)
+        return basic(self, words, Tickets(self, words))
+
     # -- pure ---------------------------------------------------------------------------------------------------
 
     def canonical(self, name: str, value: Value) -> Value:
@@ -256,6 +266,21 @@ class MemoryConnector(Connector):
     def skew(self) -> float:
         """How many seconds the desk's clock is ahead of ours."""
         return self.desk.skew
+
+
+class Tickets(shelves.Tickets):
+    """The desk's tickets, which are listed all at once; where there may be many, `rows` brings a page."""
+
+    whole = True
+
+    def __init__(self, connector: MemoryConnector, words: Words) -> None:
+        super().__init__(connector, words)
+        self.desk = connector.desk
+
+    async def rows(self, query: Query, cursor: str | None, size: int) -> Rows:
+        """All of them, the oldest first."""
+        found = await self.connector.get_many([*self.desk.tickets])
+        return Rows([await self.record(short(ticket), None) for ticket in found.values()])
 
 
 def parse_cursor(cursor: str | None) -> tuple[datetime, str]:

@@ -211,6 +211,7 @@ class Connector(ABC):
     async def create(self, ticket: Ticket, marker: str, uploads: Mapping[str, Sequence[Upload]]) -> Ticket:
         """Make the ticket, carrying `marker` in the create call itself; `uploads` are the files by comment id.
 
+        A ticket that is nobody's copy, because a caller of the API makes it, has an empty marker.
         `ticket.comments` holds at most `capabilities.comments_on_create` comments. Their `marker`s go along too.
         """
 

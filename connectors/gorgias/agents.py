@@ -54,24 +54,26 @@ class Agents:
     async def answer_customer(self, ticket_id: str, said: str) -> str:
         """On the channel of the customer's last message and back to its address, so that it is sent (inferred)."""
         number = mapping.number(ticket_id)
-        ticket = await self.client.call("get_single_gorgias_ticket_by_id", {"id": number})
+        answer = await self.answer_to(await self.client.call("get_single_gorgias_ticket_by_id", {"id": number}))
+        message = {**answer, "body_text": said, "body_html": text.text_to_html(said)}
+        made = await self.client.call("create_a_gorgias_message", {"ticket_id": number}, message)
+        return str(made["id"])
+
+    async def answer_to(self, ticket: Mapping[str, Any]) -> dict[str, Any]:
+        """An answer without its words. Raises Refused where no customer wrote."""
         last = next((one for one in reversed(ticket["messages"]) if not one["from_agent"]), None)
         if last is None:
-            raise Refused(f"nobody outside wrote in ticket {ticket_id}", hint="add an internal note instead")
+            raise Refused(f"nobody outside wrote in ticket {ticket['id']}", hint="add an internal note instead")
         message = {
             "channel": last["channel"],
             "via": "api",
             "from_agent": True,
             "public": True,
             "subject": ticket.get("subject") if last["channel"] == "email" else None,
-            "body_text": said,
-            "body_html": text.text_to_html(said),
             "source": await self._source(last),
             "receiver": {"id": last["sender"]["id"]} if last.get("sender") else None,
         }
-        given = {key: value for key, value in message.items() if value is not None}
-        made = await self.client.call("create_a_gorgias_message", {"ticket_id": number}, given)
-        return str(made["id"])
+        return {key: value for key, value in message.items() if value is not None}
 
     async def _source(self, last: Mapping[str, Any]) -> dict[str, Any] | None:
         """Back to whoever wrote, from the address that was written to; Gorgias takes no e-mail without both."""

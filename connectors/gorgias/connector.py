@@ -18,6 +18,7 @@ from connectors.gorgias.client import PAGE_LIMIT, Client, explain, gate
 from connectors.gorgias.config import GorgiasConfig
 from connectors.gorgias.doors import Doors
 from connectors.gorgias.feeds import Feeds
+from connectors.gorgias.library import Library
 from syncd import text
 from syncd.connector import Capabilities, Changes, Connector, Finding, Page, Upload, Vocabulary, Written
 from syncd.errors import AccountError, BadRequest, Gone, Refused
@@ -34,7 +35,7 @@ VIEW_ITEMS = "list_all_gorgias_view_items"
 EDITABLE = frozenset({mapping.NOTE, "api"})
 
 
-class GorgiasConnector(Agents, Doors, Connector):
+class GorgiasConnector(Agents, Library, Doors, Connector):
     """One Gorgias account, in its own words: statuses open and closed, ids of users, names of teams and tags."""
 
     name = "gorgias"

@@ -16,7 +16,9 @@ from connectors.redmine.account import FORMATS, CustomField, Names, load, resolv
 from connectors.redmine.check import findings
 from connectors.redmine.client import KEY, LIMIT, SWITCH_USER, Client, Json, explained
 from connectors.redmine.config import RedmineConfig
+from connectors.redmine.shelves import shelves_of
 from syncd.connector import Capabilities, Change, Changes, Connector, Finding, Page, Upload, Vocabulary, Written
+from syncd.directory import Shelf
 from syncd.errors import Forbidden, Gone, Refused
 from syncd.http import Transport
 from syncd.model import CUSTOM, Attachment, Comment, Field, Side, Status, Team, Ticket, Value, values
@@ -326,6 +328,12 @@ class RedmineConnector(Connector):
         """Redmine stores a private note as a public one when the user may not write private ones (5.0: 204)."""
         if not names.account.may("set_notes_private"):
             raise Refused("this key may not write private notes", status=403, hint=PRIVATE_HINT, fields=["private"])
+
+    # -- what the unified API asks ------------------------------------------------------------------------------
+
+    def shelves(self) -> Mapping[str, Shelf]:
+        """The project's resources beside its issues."""
+        return shelves_of(self)
 
     # -- pure ---------------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from yarl import URL
 from connectors.roundup import check, mapping
 from connectors.roundup.config import RoundupConfig
 from connectors.roundup.mapping import PROPERTIES, STAMP, ids, label_of, link_id, moment
+from connectors.roundup.shelves import shelves_of
 from connectors.roundup.tracker import PAGE, Tracker, explain
 from syncd.connector import (
     Capabilities,
@@ -32,6 +33,7 @@ from syncd.connector import (
     Vocabulary,
     Written,
 )
+from syncd.directory import Shelf
 from syncd.errors import Gone, Refused, VersionConflict
 from syncd.http import Transport
 from syncd.model import CUSTOM, Attachment, Comment, Field, Marker, Person, Side, Status, Ticket, User, Value
@@ -204,7 +206,8 @@ class RoundupConnector(Connector):
         given |= {CUSTOM + name: value for name, value in (ticket.fields or {}).items()}
         values = await self._values({name: value for name, value in given.items() if value is not None})
         messages = [await self._message(comment, uploads.get(comment.id, ())) for comment in comments]
-        values |= {self.config.marker_property: marker, "messages": [message["id"] for message in messages]}
+        values |= {self.config.marker_property: marker} if marker else {}
+        values["messages"] = [message["id"] for message in messages]
         values["files"] = [file_id for message in messages for file_id in ids(message["files"])]
         if self.config.tags_property:
             values[self.config.tags_property] = await self.tracker.tag_ids(ticket.tags)
@@ -335,6 +338,12 @@ class RoundupConnector(Connector):
     def _refuse_private(self, *comments: Comment) -> None:
         if self.config.private_property is None and any(comment.private for comment in comments):
             raise Refused("everybody could read this private comment", hint=check.PRIVATE, fields=["private"])
+
+    # -- what the unified API asks ------------------------------------------------------------------------------
+
+    def shelves(self) -> Mapping[str, Shelf]:
+        """The tracker's resources beside its issues."""
+        return shelves_of(self)
 
     # -- pure ---------------------------------------------------------------------------------------------------
 

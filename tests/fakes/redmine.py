@@ -388,6 +388,7 @@ class Redmine:
         answers: dict[str, Callable[[], Json]] = {
             "users/current": lambda: {"user": account(user or {})},
             "users": lambda: listing("users", [{**account(each), "mail": mail(each)} for each in USERS], request),
+            "projects": lambda: listing("projects", [project()], request),
             "projects/support": lambda: {"project": project()},
             "projects/1/memberships": lambda: listing("memberships", [self._member(each) for each in USERS], request),
             "issue_statuses": lambda: {"issue_statuses": numbered(STATUSES, is_closed=CLOSED)},

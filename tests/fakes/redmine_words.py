@@ -82,6 +82,8 @@ def later(moment: datetime, operand: str) -> bool:
 
 def filtered(held: Any, operand: str) -> bool:
     """A custom field's filter: the value needs its own `=`, and `|` separates alternatives."""
+    if operand == "*":
+        return bool(held)
     if operand.startswith("="):
         return any(held == value for value in operand[1:].split("|"))
     return not operand.startswith(("~", "!", "*", "^", "$")) and held == operand
