@@ -42,6 +42,10 @@ class Comments(Kept):
         """By ticket; Gorgias filters by nothing else."""
         return of_ticket(query), frozenset()
 
+    def records(self, doc: Doc) -> list[Record]:
+        """Itself, unless it was deleted."""
+        return [] if doc.get("deleted_datetime") else [self.record(doc)]
+
     async def get(self, object_id: str, ticket: str | None) -> Record:
         """Raises Gone."""
         return self.record(await self._read(object_id, ticket))
@@ -143,8 +147,8 @@ class Attachments(Kept):
 
     def records(self, doc: Doc) -> list[Record]:
         """The files of one message."""
-        raw = unified.items(doc, "attachments")
-        return [Record(row, file) for row, file in zip(unified.files(doc), raw, strict=True)]
+        raw = [] if doc.get("deleted_datetime") else unified.items(doc, "attachments")
+        return [Record(row, file) for row, file in zip(unified.files(doc), raw, strict=False)]
 
     def narrowed(self, query: Query) -> tuple[dict[str, Any], frozenset[str]]:
         """By ticket."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from connectors.gorgias import mapping, unified
+from connectors.gorgias import mapping, unified, unified_people
 from connectors.gorgias.shelves import Doc, Kept, Place, now, remote
 from syncd.directory import Draft, Query, Record
 from syncd.errors import BadRequest
@@ -58,7 +58,7 @@ class Tags(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.tag(doc)
+        return unified_people.tag(doc)
 
     def narrowed(self, query: Query) -> tuple[dict[str, Any], frozenset[str]]:
         """By a free search for the name, of which only what fits is kept."""
@@ -84,7 +84,7 @@ class Teams(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.team(doc)
+        return unified_people.team(doc)
 
 
 class Collections(Things):
@@ -94,7 +94,7 @@ class Collections(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.collection(doc, self.place.base)
+        return unified_people.collection(doc, self.place.base)
 
     def written(self, body: Json, *, new: bool) -> Row:
         """A new one wants a slug, and without filters shows every ticket."""
@@ -112,7 +112,7 @@ class Contacts(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.contact(doc)
+        return unified_people.contact(doc)
 
     def narrowed(self, query: Query) -> tuple[dict[str, Any], frozenset[str]]:
         """By address, phone or name; a phone is not seen in a list's rows."""
@@ -126,10 +126,6 @@ class Contacts(Things):
         if (name := query.only("name")) is not None and not params:
             params["name"] = name
         return params, frozenset(applied)
-
-    def order(self, query: Query) -> tuple[str, bool] | None:
-        """As every list."""
-        return super().order(query)
 
     async def update(self, object_id: str, draft: Draft) -> Record:
         """Channels are replaced as a whole, so that those of other kinds are sent along."""
@@ -167,7 +163,7 @@ class Users(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.user(doc)
+        return unified_people.user(doc)
 
     def order(self, query: Query) -> tuple[str, bool] | None:
         """By name where nobody says otherwise: Gorgias's own default."""
@@ -205,7 +201,7 @@ class DirectoryUsers(Users):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.directory_user(doc)
+        return unified_people.directory_user(doc)
 
 
 class Fields(Things):
@@ -220,7 +216,7 @@ class Fields(Things):
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified.field(doc)
+        return unified_people.field(doc)
 
     def narrowed(self, query: Query) -> tuple[dict[str, Any], frozenset[str]]:
         """Gorgias lists those of one kind of object; of tickets, unless the caller says otherwise."""

@@ -14,7 +14,6 @@ from syncd.unified.shapes import Row, names
 Doc = Mapping[str, Any]
 #: Channels of a customer whose addresses are numbers (inferred).
 PHONES = frozenset({"phone", "sms", "whatsapp"})
-ENTITIES = {"Ticket": "ticket", "Customer": "contact"}
 
 
 def ident(value: Any) -> str | None:
@@ -43,11 +42,11 @@ def moment(value: Any) -> str | None:
     """A timestamp in UTC; one without an offset is (inferred), and one that cannot be read is none."""
     try:
         return utc(datetime.fromisoformat(value)).isoformat().replace("+00:00", "Z") if value else None
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
-def _person_names(doc: Doc) -> Row:
+def person_names(doc: Doc) -> Row:
     """First and last name as they are kept; where they are empty, as the whole name tells."""
     name = said(doc.get("name"))
     guessed = names(name)
@@ -58,7 +57,7 @@ def _person_names(doc: Doc) -> Row:
     return {**guessed, "name": whole}
 
 
-def _emails(doc: Doc) -> list[Row]:
+def emails(doc: Doc) -> list[Row]:
     primary = said(doc.get("email"))
     more = [
         address
@@ -70,7 +69,7 @@ def _emails(doc: Doc) -> list[Row]:
     return [*first, *({"email": address, "type": "other"} for address in dict.fromkeys(more))]
 
 
-def _phones(doc: Doc) -> list[Row]:
+def phones(doc: Doc) -> list[Row]:
     return [
         {"number": address, "type": said(channel.get("type"))}
         for channel in items(doc, "channels")
@@ -83,7 +82,7 @@ def _short_person(doc: Doc) -> Row | None:
     """A customer or an agent as a ticket names them."""
     if not doc:
         return None
-    return {"id": ident(doc.get("id")), **_person_names(doc), "emails": _emails(doc), "phones": _phones(doc)}
+    return {"id": ident(doc.get("id")), **person_names(doc), "emails": emails(doc), "phones": phones(doc)}
 
 
 def values(doc: Doc) -> Row | None:
@@ -151,8 +150,9 @@ def status(doc: Doc) -> Row | None:
 
 
 def in_order(messages: Sequence[Doc]) -> list[Doc]:
-    """The oldest first."""
-    return sorted(messages, key=lambda one: (moment(one.get("created_datetime")) or "", ident(one.get("id")) or ""))
+    """The oldest first, without those that were deleted."""
+    alive = [one for one in messages if not one.get("deleted_datetime")]
+    return sorted(alive, key=lambda one: (moment(one.get("created_datetime")) or "", ident(one.get("id")) or ""))
 
 
 def _creator(doc: Doc, messages: Sequence[Doc]) -> Row | None:
@@ -167,7 +167,7 @@ def _creator(doc: Doc, messages: Sequence[Doc]) -> Row | None:
 
 
 def _name(doc: Doc) -> str | None:
-    return said(doc.get("name")) or _person_names(doc)["name"] or said(doc.get("email"))
+    return said(doc.get("name")) or person_names(doc)["name"] or said(doc.get("email"))
 
 
 def _description(doc: Doc, messages: Sequence[Doc]) -> str | None:
@@ -208,9 +208,10 @@ def author_kind(doc: Doc) -> str:
 
 
 def _party(who: Doc, kind: str) -> Row | None:
-    if not who or who.get("id") is None:
+    number = ident(who.get("id"))
+    if number is None:
         return {"id": "rule", "name": "Rule", "username": None, "type": kind} if kind == "system" else None
-    return {"id": ident(who["id"]), "name": _name(who), "username": said(who.get("email")), "type": kind}
+    return {"id": number, "name": _name(who), "username": said(who.get("email")), "type": kind}
 
 
 def files(doc: Doc) -> Iterator[Row]:
@@ -244,124 +245,3 @@ def _nested_file(row: Row, doc: Doc) -> Row:
     sender = part(doc, "sender")
     by = {"id": ident(sender.get("id")), "name": _name(sender)} if sender else None
     return {**_short_file(row), "uploaded_by": by} | {name: row[name] for name in ("uploaded_by_type", "created_at")}
-
-
-# -- everything else -----------------------------------------------------------------------------------------------
-
-
-def contact(doc: Doc) -> Row:
-    """A customer; a list's row has no channels, so that phones and further addresses need a get."""
-    return {
-        "id": ident(doc.get("id")),
-        **_person_names(doc),
-        "emails": _emails(doc),
-        "phones": _phones(doc),
-        "details": said(doc.get("note")),
-        "created_at": moment(doc.get("created_datetime")),
-        "updated_at": moment(doc.get("updated_datetime")),
-        "custom_fields": values(doc),
-        "is_active": doc["active"] if isinstance(doc.get("active"), bool) else True,
-        "avatar": said(part(doc, "meta").get("profile_picture_url")),
-    }
-
-
-def user(doc: Doc, team_ids: Sequence[str] = ()) -> Row:
-    """An agent."""
-    role = said(part(doc, "role").get("name"))
-    whole = _person_names(doc)
-    return {
-        "id": ident(doc.get("id")),
-        **whole,
-        "name": whole["name"] or said(doc.get("email")) or ident(doc.get("id")),
-        "emails": _emails(doc),
-        "is_active": doc.get("active") is not False and not doc.get("deactivated_datetime"),
-        "team_ids": list(team_ids),
-        "avatar": said(part(doc, "meta").get("profile_picture_url")),
-        "roles": [{"id": role, "name": role}] if role else [],
-        "created_at": moment(doc.get("created_datetime")),
-        "updated_at": moment(doc.get("updated_datetime")),
-    }
-
-
-def directory_user(doc: Doc) -> Row:
-    """An agent as the user directory shows them."""
-    row = user(doc)
-    factor = doc.get("has_2fa_enabled")
-    kept = ("id", "first_name", "last_name", "name", "avatar", "roles", "created_at", "updated_at")
-    return {
-        **{name: row[name] for name in kept},
-        "external_id": ident(doc.get("external_id")),
-        "emails": [{**one, "is_primary": one["type"] == "primary"} for one in row["emails"]],
-        "status": "active" if row["is_active"] else "inactive",
-        "is_2fa_enabled": factor if isinstance(factor, bool) else None,
-        "language": said(doc.get("language")),
-        "timezone": said(doc.get("timezone")),
-    }
-
-
-def tag(doc: Doc) -> Row:
-    """A tag."""
-    return {
-        "id": ident(doc.get("id")),
-        "name": said(doc.get("name")),
-        "color": said(part(doc, "decoration").get("color")),
-        "created_at": moment(doc.get("created_datetime")),
-        "status": "inactive" if doc.get("deleted_datetime") else "active",
-    }
-
-
-def team(doc: Doc) -> Row:
-    """A group of agents."""
-    return {
-        "id": ident(doc.get("id")),
-        "name": said(doc.get("name")),
-        "description": said(doc.get("description")),
-        "created_at": moment(doc.get("created_datetime")),
-    }
-
-
-def collection(doc: Doc, base: str) -> Row:
-    """A view: which of Gorgias's objects a collection is, is inferred."""
-    number = ident(doc.get("id"))
-    return {
-        "id": number,
-        "name": said(doc.get("name")),
-        "type": "view",
-        "urls": [{"url": f"{base}/app/views/{number}"}] if number else [],
-        "created_at": moment(doc.get("created_datetime")),
-        "entity_type": "contact" if doc.get("type") == "customer-list" else "ticket",
-    }
-
-
-def field(doc: Doc) -> Row:
-    """A custom field's definition; its id is its key in `custom_fields`."""
-    settings = part(part(doc, "definition"), "input_settings")
-    choices = settings.get("choices")
-    options = choices if isinstance(choices, list) else []
-    return {
-        "id": ident(doc.get("id")),
-        "name": ident(doc.get("id")),
-        "label": said(doc.get("label")),
-        "description": said(doc.get("description")),
-        "type": _field_type(part(doc, "definition"), settings),
-        "format": said(settings.get("input_type")),
-        "is_hidden": bool(doc.get("deactivated_datetime")),
-        "is_unique": False,
-        "is_required": bool(doc.get("required")),
-        "options": [{"label": _choice(one), "value": _choice(one), "is_hidden": False} for one in options],
-        "is_user_defined": doc.get("managed_type") is None,
-        "entity_type": ENTITIES.get(said(doc.get("object_type")) or ""),
-        "created_at": moment(doc.get("created_datetime")),
-        "updated_at": moment(doc.get("updated_datetime")),
-    }
-
-
-def _choice(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _field_type(definition: Doc, settings: Doc) -> str | None:
-    kind = said(definition.get("data_type"))
-    if kind == "text":
-        return "enum" if settings.get("input_type") == "dropdown" else "string"
-    return kind

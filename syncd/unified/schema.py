@@ -184,7 +184,16 @@ def body_schema(resource: Resource, method: str) -> JsonSchema:
     properties["remote_data"] = {"type": "object", "description": "Merged into what the product gets, as it is."}
     schema: JsonSchema = {"type": "object", "properties": properties, "additionalProperties": False}
     required = list(REQUIRED.get(key, ())) if new else []
+    properties |= {name: _demanded(properties[name]) for name in required}
     return {**schema, "required": required} if required else {**schema, "minProperties": 1}
+
+
+def _demanded(written: JsonSchema) -> JsonSchema:
+    """Neither null nor empty."""
+    if written["type"] == "array":
+        return {**written, "minItems": 1}
+    enum = {"enum": [one for one in written["enum"] if one is not None]} if "enum" in written else {}
+    return {**written, "type": "string", "minLength": 1, **enum}
 
 
 def _file_schema() -> JsonSchema:
@@ -203,8 +212,9 @@ def _written(field: Mapping[str, Any], place: tuple[str, str]) -> JsonSchema:
     if "properties" in inner:
         inner.pop("required", None)
         inner["additionalProperties"] = False
-        must = [name for name, below in _below(field) if below.get("required")]
-        inner |= {"required": must} if must and place[0] != "comments" else {}
+        must = [name for name, below in _below(field) if below.get("required") and place != ("comments", "author")]
+        inner |= {"required": must} if must else {}
+        inner["properties"] |= {name: _demanded(inner["properties"][name]) for name in must}
     if place in OPEN_ENUMS:
         schema.pop("enum", None)
     return schema if schema["type"] == "array" else _nullable(schema)
