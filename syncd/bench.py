@@ -104,6 +104,8 @@ class Bench:
     dry: bool = False
     rows: Rows = field(default_factory=Rows)
     report: Report = field(default_factory=Report)
+    #: Files that came with a length that their account does not give, and what was in them.
+    doubted: dict[tuple[Side, str], str] = field(default_factory=dict)
 
     @property
     def rules(self) -> Rules:

@@ -13,7 +13,7 @@ from pathlib import Path
 from syncd import text
 from syncd.bench import Bench
 from syncd.connector import Upload
-from syncd.errors import Forbidden, Gone, Refused
+from syncd.errors import Forbidden, Gone, Refused, TryLater
 from syncd.model import Attachment, Body, Comment, Side
 
 
@@ -66,6 +66,8 @@ async def _fetch(bench: Bench, target: Side, attachment: Attachment) -> tuple[Up
     path = await asyncio.to_thread(_new_file, bench.folder)
     try:
         digest, size = await _store(bench, target.other, attachment, path, limit)
+        if attachment.size not in {None, size}:
+            _must_be_so(bench, target.other, attachment, digest)
     except (Gone, Forbidden, Refused) as error:
         await asyncio.to_thread(path.unlink, missing_ok=True)
         return None, "could not be read" if isinstance(error, Gone) else f"could not be read: {error}"
@@ -77,6 +79,18 @@ async def _fetch(bench: Bench, target: Side, attachment: Attachment) -> tuple[Up
         await asyncio.to_thread(path.unlink, missing_ok=True)
         return None, f"too large to copy (over {limit} bytes), it stays at"
     return await _upload(bench, target, attachment, path, (digest, size)), ""
+
+
+def _must_be_so(bench: Bench, source: Side, attachment: Attachment, digest: str) -> None:
+    """A file of another length than its account says may be a login page, or half of it. Raises TryLater.
+
+    Lengths are given by whoever made the message, and may be wrong for good: what a later turn reads again is believed.
+    """
+    key = (source, attachment.url or attachment.id)
+    if bench.doubted.get(key) != digest:
+        bench.doubted[key] = digest
+        raise TryLater(f"{attachment.file_name} came with another length than its account says: it is read once more")
+    del bench.doubted[key]
 
 
 def _new_file(folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import os
+import random
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -18,8 +20,11 @@ from tests.storms.scene import DOWN, UP, Scene, staged
 
 #: Calls of one look at a side that answers nothing, at the most: each of a few, as often as it is tried.
 FEW = 12
-#: What is known of a side, and its lists have several pages.
+#: Rows of a page: what is there has several.
 PAGE = 3
+#: Random histories; a longer run sets more.
+HISTORIES = int(os.environ.get("SYNCD_STORM_HISTORIES", "3"))
+MIXED = [name for name, kind in KINDS.items() if not kind.slow]
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +116,21 @@ async def test_a_search_that_lags_while_answers_are_lost(scene: Scene) -> None:
     assert storm.struck["a write whose answer is lost"] == 1
 
 
+@pytest.mark.parametrize("kind", ["200 with a login page", "an answer cut short", "a gzip bomb"])
+@pytest.mark.promise("P4")
+async def test_a_file_that_comes_as_something_else(scene: Scene, kind: str) -> None:
+    """What has not the length that its account gives is read again; a length that is wrong for good stops nothing."""
+    gid = scene.town.gorgias_ticket()
+    scene.town.sandbox.reply(gid, "with a file", by="alice@example.net", attachments=[scene.town.file()])
+    scene.town.sandbox.reply(gid, "and another", by="alice@example.net", attachments=[{**scene.town.file(), "size": 7}])
+    scene.town.said.update({"with a file": 1, "and another": 1})
+    storm = scene.storm(Side.GORGIAS, kind, most=1, only=lambda request: "/attachment" in request.path)
+    await scene.look()
+    assert scene.called
+    await ends_well(scene)
+    assert storm.struck.total() == 1
+
+
 @pytest.mark.parametrize("scene", [timedelta(minutes=5), timedelta(minutes=-5)], indirect=True, ids=["ahead", "behind"])
 @pytest.mark.promise("P13", "P14")
 async def test_a_clock_that_is_off_by_five_minutes(scene: Scene) -> None:
@@ -126,3 +146,24 @@ async def test_a_clock_that_is_off_by_five_minutes(scene: Scene) -> None:
     await ends_well(scene)
     subjects = [scene.town.sandbox.ticket(gid)["subject"] for gid in (first, second)]
     assert subjects == ["later at Redmine", "later at Gorgias"]
+
+
+@pytest.mark.parametrize("seed", range(HISTORIES))
+@pytest.mark.promise("P1", "P2", "P3", "P4", "P6", "P10", "P21")
+async def test_a_history_of_storms_ends_well(scene: Scene, seed: int) -> None:
+    """Several kinds at once over either side, again and again, while people work; everything is as it should be."""
+    rng = random.Random(seed)
+    for side, proxy in scene.proxies.items():
+        proxy.page, proxy.between, proxy.late = rng.choice((0, 2, 3)), lambda: scene.work(1), rng.uniform(1, 8)
+        kinds = rng.sample(MIXED, rng.randint(1, 6))
+        scene.storm(side, *kinds, seed=rng.random(), share=rng.uniform(0.05, 0.6), most=rng.randint(5, 40))
+    print({side: scene.proxies[side].storm for side in Side})
+    for _ in range(rng.randint(3, 8)):
+        await scene.work(rng.randint(0, 4))
+        if rng.random() < 0.3:
+            scene.town.gorgias_ticket()
+        if rng.random() < 0.3:
+            await scene.town.redmine_issue()
+        await scene.look()
+        scene.wait(rng.choice((0.5, 3, 20, 90)))
+    await ends_well(scene)

@@ -51,7 +51,7 @@ class Storm:
     """Strikes a share of the calls that fit, at most so many, each with one of its kinds; the seed decides which."""
 
     kinds: Iterable[str]
-    seed: int = 0
+    seed: float = 0
     share: float = 1.0
     most: int = 1_000_000
     only: Callable[[web.Request], bool] = lambda _request: True

@@ -28,7 +28,7 @@ from tests.storms.kinds import KINDS
 from tests.storms.proxy import GORGIAS, REDMINE, Proxy, Storm
 
 DOWN, UP = "an account cannot be worked with", "the account can be worked with again"
-#: Seconds that the scene's clock moves between two looks at what is not done yet.
+#: Seconds that the clock moves between two looks at what is not done yet: so many more each time.
 PAUSE = 30.0
 
 
@@ -81,12 +81,12 @@ class Scene:
 
     async def rest(self, most: int = 40) -> None:
         """Passes until one finds and writes nothing and nothing waits; time passes between them."""
-        for _ in range(most):
+        for number in range(most):
             report = await self.look()
             waiting = await self.runner.store.rows(Dirty, "acme")
             if not (waiting or report.writes or report.failed or report.down or report.postponed):
                 return
-            self.wait(PAUSE)
+            self.wait(PAUSE * (number + 1))
         raise AssertionError(f"no rest: {report}; {[row.error or row.why for row in waiting]}")
 
     async def writes(self) -> int:
