@@ -88,7 +88,23 @@ MUTANTS = (
         "connectors/memory.py",
         "            newest = max(last[0], found[-1].updated_at or START)\n",
         "            newest = self.desk.now()\n",
-        "tests/faults/test_histories.py::test_any_history_ends_well",
+        "tests/faults/test_engine.py::test_a_clock_that_is_wrong_hides_nothing",
+    ),
+    Mutant(
+        "the watermark of Gorgias's tickets becomes the present",
+        "an account whose clock is behind ours is never read again",
+        "connectors/gorgias/feeds.py",
+        'iso(self._not_ahead(newest)) if newest else cursor or "")',
+        'iso(datetime.now(UTC)) if newest else cursor or "")',
+        "tests/contract/test_gorgias_traps.py::test_an_account_whose_clock_is_behind_hides_nothing",
+    ),
+    Mutant(
+        "the watermark of Gorgias's events becomes the present",
+        "an account whose clock is behind ours is never read again",
+        "connectors/gorgias/feeds.py",
+        "(found := change(row))), iso(mark))",
+        "(found := change(row))), iso(datetime.now(UTC)))",
+        "tests/contract/test_gorgias_traps.py::test_an_account_whose_clock_is_behind_hides_nothing",
     ),
     Mutant(
         "the watermark moves before what it passes is stored",
@@ -97,7 +113,7 @@ MUTANTS = (
         "    bench.report.noticed += await bench.store.notice(bench.lease, side, notices, stream, page.cursor)\n",
         "    await bench.store.notice(bench.lease, side, [], stream, page.cursor)\n"
         "    bench.report.noticed += await bench.store.notice(bench.lease, side, notices, stream, page.cursor)\n",
-        "tests/faults/test_every_step.py::test_every_step[fields]",
+        "tests/faults/test_every_step.py::test_every_step[a subject that is shortened]",
     ),
     Mutant(
         "events are read without an overlap",

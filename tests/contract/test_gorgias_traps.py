@@ -468,6 +468,18 @@ async def test_events_that_show_up_late_are_shown(monkeypatch: pytest.MonkeyPatc
             early = shown
 
 
+async def test_an_account_whose_clock_is_behind_hides_nothing() -> None:
+    """How far a feed was read is told by what it showed, and not by our own clock, which may be minutes ahead."""
+    async with town() as place:
+        cursors: dict[str, str] = {}
+        for minutes in (30, 20, 10):
+            with place.sandbox.at(datetime.now(UTC) - timedelta(minutes=minutes)):
+                number = place.sandbox.create_ticket("Where is it?", "Hello")
+                place.sandbox.assign(number, "ops@acme.example")
+            found = [change for change in await look(place, cursors) if change.id == str(number)]
+            assert {bool(change.event) for change in found} == ({False, True} if minutes < 30 else {False})
+
+
 async def test_events_of_other_objects_are_none() -> None:
     """An event about a message leads to it, one about anything else is left out."""
     async with town() as place:

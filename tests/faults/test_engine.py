@@ -284,10 +284,14 @@ async def test_an_edit_right_after_a_write_is_found(world: World) -> None:
     await world.passes(1, pause=0)
     world.remote.edit(only(world, R).id, priority="High")
     world.gorgias.edit(gid, subject="B")
-    world.remote.say(only(world, R).id, "at once", author=BOB)
     await world.settle()
     assert (only(world, G).priority, only(world, R).subject) == ("high", "B")
-    assert world.texts(G) == world.texts(R) == {"a": 1, "at once": 1}
+    await world.passes(1, pause=0)
+    world.gorgias.edit(gid, subject="C")
+    await world.passes(1, pause=0)
+    world.gorgias.edit(gid, subject="D")
+    await world.settle()
+    assert only(world, R).subject == "D"
 
 
 @pytest.mark.promise("P23", "P2")
@@ -334,4 +338,20 @@ async def test_a_merged_tickets_link_goes_to_the_survivor() -> None:
     await world.settle()
     assert (only(world, R).status, only(world, R).subject) == ("New", "B")
     assert world.texts(R) == {"a": 1, "b": 1}
+    await world.close()
+
+
+@pytest.mark.promise("P9", "P14")
+@pytest.mark.parametrize("skew", [-300.0, 300.0])
+async def test_a_clock_that_is_wrong_hides_nothing(skew: float) -> None:
+    """How far a feed was read is told by its own clock: what happens next is found, however wrong that clock is."""
+    world = World(gorgias={"skew": skew}, remote={"skew": skew})
+    gid = world.gorgias.add_ticket("A", "a")
+    await world.settle()
+    world.gorgias.add_ticket("B", "b")
+    world.remote.add_ticket("C", "c", author=BOB)
+    world.gorgias.edit(gid, subject="A2")
+    await world.settle()
+    assert sorted(t.subject for t in world.gorgias.tickets.values()) == ["A2", "B", "C"]
+    assert sorted(t.subject for t in world.remote.tickets.values()) == ["A2", "B", "C"]
     await world.close()

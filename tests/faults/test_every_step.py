@@ -188,6 +188,7 @@ LONG = "A subject that is a good deal longer than what the tracker at the other 
 def lengthen(world: World) -> None:
     """The subject becomes longer than the tracker likes."""
     world.gorgias.edit(ticket(world, G).id, subject=LONG)
+    world.wait(30)  # so that the shortened one is clearly the later
 
 
 def kept_whole(world: World) -> None:
