@@ -59,7 +59,7 @@ def is_number(value: str) -> bool:
 def number(value: str) -> int:
     """The id as Gorgias knows it. Raises Gone for what cannot be one."""
     if not is_number(value):
-        raise Gone(f"{value!r} is no id of Gorgias")
+        raise Gone(f"{value!r} is no id of Gorgias", status=404)
     return int(value)
 
 
