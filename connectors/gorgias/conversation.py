@@ -1,7 +1,7 @@
 """Messages and their files for the unified API. Nothing is sent to a customer unless the caller asks for it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.gorgias import mapping, unified
@@ -19,7 +19,7 @@ EVENTS = "list_all_gorgias_events"
 #: Messages of these channels were never sent anywhere, so that their words may be changed.
 EDITABLE = frozenset({mapping.NOTE, "api"})
 #: The events of one request share a context and are written within this time (recorded: milliseconds).
-TOGETHER = timedelta(seconds=5)
+TOGETHER = timedelta(seconds=2)
 
 Answer = Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]
 
@@ -66,18 +66,23 @@ class Comments(Kept):
         """By the events of the request that made the message: one names it, another one its ticket."""
         about = {"object_type": "TicketMessage", "object_id": number, "limit": 100}
         for row in (await self.place.client.call(EVENTS, about))["data"]:
-            at = mapping.event_time(row)
-            bounds = {
-                "created_datetime[gte]": mapping.iso(at - TOGETHER),
-                "created_datetime[lte]": mapping.iso(at + TOGETHER),
-                "limit": 100,
-            }
-            around = (await self.place.client.call(EVENTS, bounds))["data"]
-            same = (one for one in around if one.get("context") == row.get("context") and row.get("context"))
-            found = next((one["object_id"] for one in same if one.get("object_type") == "Ticket"), None)
-            if found is not None:
-                return int(found)
+            ticket = await self._ticket_in(row.get("context"), mapping.event_time(row))
+            if ticket is not None:
+                return ticket
         raise Gone(f"message {number} cannot be found by its id alone: name its ticket, as ticket[id]", status=404)
+
+    async def _ticket_in(self, context: Any, at: datetime) -> int | None:
+        """The ticket of a request that wrote events at this time."""
+        around = {
+            "created_datetime[gte]": mapping.iso(at - TOGETHER),
+            "created_datetime[lte]": mapping.iso(at + TOGETHER),
+            "order_by": "created_datetime:asc",
+        }
+        async for rows in self.place.client.pages(EVENTS, around):
+            for one in rows:
+                if context and one.get("context") == context and one.get("object_type") == "Ticket":
+                    return int(one["object_id"])
+        return None
 
     async def create(self, draft: Draft) -> Record:
         """A note, unless the caller says that the customer may see it; sent only when that is asked for as well."""

@@ -229,6 +229,14 @@ class Fields(Things):
         """Gorgias's own: by priority."""
         return None
 
+    async def update(self, object_id: str, draft: Draft) -> Record:
+        """Reference: what kind of field it is and its label are sent again, changed or not."""
+        params = {"id": mapping.number(object_id)}
+        before = await self.place.client.call("get_single_gorgias_custom_field_by_id", params)
+        same = {name: before[name] for name in ("object_type", "label", "definition")}
+        body = {**same, **self.written(draft.body, new=False), **remote(draft.body)}
+        return self.record(await self.place.client.call("update_a_gorgias_custom_field_by_id", params, body))
+
     def written(self, body: Json, *, new: bool) -> Row:
         """The type becomes a data type and an input."""
         found: Row = {"label": body["label"]} if "label" in body else {}
