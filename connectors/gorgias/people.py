@@ -1,12 +1,12 @@
 """Customers, agents, teams, tags, views and custom fields for the unified API."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from connectors.gorgias import mapping, unified, unified_people
 from connectors.gorgias.shelves import Doc, Kept, Place, now, remote
-from syncd.directory import Draft, Query, Record
+from syncd.directory import Draft, Query, Record, Rows
 from syncd.errors import BadRequest
 from syncd.unified import drafts
 from syncd.unified.drafts import Json
@@ -81,6 +81,16 @@ class Teams(Things):
     def __init__(self, place: Place) -> None:
         super().__init__("teams", place)
         self.because["delete"] = "Gorgias has no way to delete a team through its API"
+
+    async def create(self, draft: Draft) -> Record:
+        """Its members may come in `remote_data`."""
+        self.place.forget_teams()
+        return await super().create(draft)
+
+    async def update(self, object_id: str, draft: Draft) -> Record:
+        """As above."""
+        self.place.forget_teams()
+        return await super().update(object_id, draft)
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
@@ -161,9 +171,23 @@ class Users(Things):
     orders: ClassVar[Mapping[str, str]] = {"created_at": "created_datetime", "name": "name", "emails": "email"}
     sorts = frozenset(orders)
 
+    def __init__(self, resource: str, place: Place) -> None:
+        super().__init__(resource, place)
+        self._teams: Mapping[str, Sequence[str]] = {}
+
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""
-        return unified_people.user(doc)
+        return unified_people.user(doc, self._teams.get(str(doc.get("id")), ()))
+
+    async def rows(self, query: Query, cursor: str | None, size: int) -> Rows:
+        """With the teams that they are members of."""
+        self._teams = await self.place.teams_of()
+        return await super().rows(query, cursor, size)
+
+    async def get(self, object_id: str, ticket: str | None) -> Record:
+        """With the teams. Raises Gone."""
+        self._teams = await self.place.teams_of()
+        return await super().get(object_id, ticket)
 
     def order(self, query: Query) -> tuple[str, bool] | None:
         """By name where nobody says otherwise: Gorgias's own default."""
@@ -197,7 +221,7 @@ class Users(Things):
 
 
 class DirectoryUsers(Users):
-    """The same agents as the user directory shows them."""
+    """The same agents as the user directory shows them; it knows no teams."""
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""

@@ -1,11 +1,12 @@
 """What the resources of the unified API share: pages of a list operation, and bodies that are never sent to anybody."""
 
+import time
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from connectors.gorgias import mapping
+from connectors.gorgias import mapping, unified
 from connectors.gorgias.account import Account
 from connectors.gorgias.client import Client
 from syncd.directory import Draft, Query, Record, Rows, Shelf
@@ -15,6 +16,8 @@ from syncd.unified.drafts import Json
 from syncd.unified.shapes import Row
 
 PRODUCT = "gorgias"
+#: Seconds that the members of teams are believed.
+FRESH = 60.0
 Doc = Mapping[str, Any]
 
 
@@ -26,6 +29,23 @@ class Place:
         self.client = client
         self.account = account
         self.base = base
+        self._members: dict[str, list[str]] = {}
+        self._members_at = -FRESH
+
+    def forget_teams(self) -> None:
+        """They have changed."""
+        self._members_at = -FRESH
+
+    async def teams_of(self) -> Mapping[str, Sequence[str]]:
+        """The ids of the teams by the ids of their members; listed again from time to time."""
+        if time.monotonic() - self._members_at > FRESH:
+            found: dict[str, list[str]] = {}
+            async for rows in self.client.pages("list_all_gorgias_teams"):
+                for team in rows:
+                    for member in unified.items(team, "members"):
+                        found.setdefault(str(member.get("id")), []).append(str(team.get("id")))
+            self._members, self._members_at = found, time.monotonic()
+        return self._members
 
 
 class Kept(Shelf):

@@ -14,7 +14,7 @@ from syncd.text import read
 from syncd.unified import shapes
 from syncd.unified.shapes import Row
 from syncd.unified.shelves import Attachments, Comments, Listed, Tickets, Words, basic
-from syncd.unified.words import STATUSES
+from syncd.unified.words import unified_status
 
 #: Pages of issues that are looked through for tags, where those are free text.
 TAG_PAGES = 10
@@ -84,8 +84,11 @@ class Issues(Tickets):
             params["tracker_id"] = str(names.tracker)
         if (assignee := query.only("assignees", "id")) is not None and assignee.isdecimal():
             params["assigned_to_id"] = assignee
-        if (status := query.only("status", "name")) is not None and status in STATUSES:
-            params["status_id"] = "closed" if STATUSES[status] else "open"
+        if (status := query.only("status", "name")) is not None:
+            account = names.account
+            own = {name in account.closed for name in account.statuses if said(name, account.closed) == status}
+            if len(own) == 1:
+                params["status_id"] = "closed" if own.pop() else "open"
         ids = [
             value for one in query.filters if one.path == ("ids",) and one.op in {"eq", "in"} for value in one.values
         ]
@@ -185,6 +188,11 @@ def shelves_of(account: Any) -> Mapping[str, Shelf]:
 def lower_bound(value: str) -> str:
     """A time in whole seconds of UTC, which is all that Redmine takes."""
     return f"{utc(datetime.fromisoformat(value)):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def said(status: str, closed: frozenset[str]) -> str:
+    """The unified word for a status."""
+    return unified_status(status, status in closed)
 
 
 def more(issue: Json) -> Row:

@@ -16,6 +16,7 @@ SAME = {
     "feedback": "pending", "need-eg": "pending", "needs info": "pending", "waiting": "pending", "deferred": "pending",
     "on hold": "pending", "stalled": "pending", "done": "completed", "done-cbb": "completed", "fixed": "resolved",
 }  # fmt: skip
+SETTLED = frozenset({"resolved", "completed"})
 #: The priorities that most helpdesks know, from the lowest to the highest.
 PRIORITIES = ("low", "normal", "high", "critical")
 
@@ -23,7 +24,8 @@ PRIORITIES = ("low", "normal", "high", "critical")
 def unified_status(name: str, closed: bool) -> str:
     """The unified word for a product's status."""
     word = SAME.get(name.casefold(), name.casefold())
-    if STATUSES.get(word) is closed:
+    # What is resolved waits in many trackers for whoever asked to close it: the word says more than open.
+    if STATUSES.get(word) is closed or word in SETTLED:
         return word
     return "closed" if closed else "open"
 
