@@ -23,6 +23,7 @@ from syncd.mcp.command import mcp
 from syncd.passes import once as run_once
 from syncd.reconcile import reconcile
 from syncd.settings import Settings
+from syncd.tokens import token
 
 T = TypeVar("T")
 #: Commands that belong to a product (the Gorgias sandbox and its operations) come from its package.
@@ -243,6 +244,7 @@ def retry(configs: tuple[Path, ...], as_json: bool, ticket: str | None) -> None:
 
 
 main.add_command(mcp)
+main.add_command(token)
 
 
 @main.command()

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from syncd import config, log, notify
+from syncd.access import Keys
 from syncd.connector import Connector
 from syncd.crew import Crew
 from syncd.errors import ConfigError, LeaseHeld, StoreBusy
@@ -17,6 +18,7 @@ from syncd.model import Side
 from syncd.settings import Settings
 from syncd.stores import opened
 from syncd.vitals import Vitals
+from syncd.web import proxy
 from syncd.web.app import make_app, serving
 from syncd.web.health import Hint, WorkspaceHealth
 
@@ -48,8 +50,9 @@ class Daemon:
                 await self.crew.begin(self.settings.workspaces)
                 self._something_to_do()
                 http = self.settings.http
-                app = make_app(self, self.metrics, http.token)
+                app = make_app(self, self.metrics, http.token, keys=Keys(store))
                 add_mcp(app, self.crew, store, lambda: self.settings)
+                proxy.add_routes(app, self.crew, store)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
 

@@ -47,9 +47,7 @@ class Client:
         answer = await self.transport.json(
             request.method, request.path, query=request.query, json=request.body, safe=safe
         )
-        if (answer is not None or safe) and not _SHAPES.get(operation.kind, _anything)(answer):
-            kind = TryLater if safe else OutcomeUnknown
-            raise kind(f"{self.transport.label} answered {name} with JSON that is something else", hint=STRANGE)
+        must_fit(operation, answer, safe, self.transport.label)
         return answer
 
     async def pages(self, name: str, params: Mapping[str, Any] | None = None) -> AsyncIterator[list[dict[str, Any]]]:
@@ -83,22 +81,33 @@ class Client:
         return stored
 
 
+def must_fit(operation: Operation, answer: Any, safe: bool, label: str) -> None:
+    """Refuse an answer that is not what the operation answers, such as a login page's `{}`. Raises TryLater."""
+    if (answer is not None or safe) and not _SHAPES.get(operation.kind, _anything)(answer):
+        kind = TryLater if safe else OutcomeUnknown
+        raise kind(f"{label} answered {operation.name} with JSON that is something else", hint=STRANGE)
+
+
 class FilePart(aiohttp.payload.AsyncIterablePayload):
     """One file of a form: of known length, so that the request has a Content-Length, and named as browsers name it.
 
     The standard of forms (RFC 7578) wants `name` and `filename` as they are, in UTF-8, and knows no `name*`.
     """
 
-    def __init__(self, content: AsyncIterator[bytes], file: Upload) -> None:
+    def __init__(self, content: AsyncIterator[bytes], file: Upload, name: str | None = None) -> None:
         super().__init__(content, content_type=file.content_type)
-        name = file.file_name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-        self.headers["Content-Disposition"] = f'form-data; name="{name}"; filename="{name}"'
+        label, file_name = _escaped(name or file.file_name), _escaped(file.file_name)
+        self.headers["Content-Disposition"] = f'form-data; name="{label}"; filename="{file_name}"'
         self._length = file.size
 
     @property
     def size(self) -> int:
         """The file's length in bytes."""
         return self._length
+
+
+def _escaped(name: str) -> str:
+    return name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _anything(_answer: Any) -> bool:

@@ -11,7 +11,7 @@ import stamina
 from yarl import URL
 
 from connectors.gorgias import proxy
-from connectors.gorgias.client import READS, rows_of
+from connectors.gorgias.client import READS, FilePart, must_fit, rows_of
 from connectors.gorgias.mapping import NOTE
 from connectors.gorgias.operations import OPERATIONS, Operation, Request, check, coerce, find
 from syncd.answers import Answer
@@ -85,6 +85,7 @@ class Doors:
             safe=call.name in READS,
             **_body(call, request),
         )
+        must_fit(operation, answer.json(), call.name in READS, self._open_transport().label)
         return _result(operation, answer)
 
     @asynccontextmanager
@@ -117,8 +118,13 @@ def _request(call: Call) -> Request:
 
 def _body(call: Call, request: Request) -> dict[str, Any]:
     if call.raw is not None:
-        return {"data": file_body(call.raw.path), "headers": {"Content-Type": call.raw.content_type}}
-    return {"data": form(call.files)} if call.files else {"json": request.body}
+        headers = {"Content-Type": call.raw.content_type, "Content-Length": str(call.raw.size)}
+        return {"data": file_body(call.raw.path), "headers": headers}
+    if call.files:
+        return {"data": form(call.files)}
+    if request.body is None and find(call.name).body is not None:  # a value of null, which is none to the transport
+        return {"data": lambda: b"null", "headers": {"Content-Type": "application/json"}}
+    return {"json": request.body}
 
 
 def form(files: Sequence[tuple[str, Upload]]) -> Callable[[], aiohttp.MultipartWriter]:
@@ -127,10 +133,7 @@ def form(files: Sequence[tuple[str, Upload]]) -> Callable[[], aiohttp.MultipartW
     def body() -> aiohttp.MultipartWriter:
         writer = aiohttp.MultipartWriter("form-data")
         for name, file in files:
-            chunks: AsyncIterator[bytes] = file_body(file.path)()
-            part = aiohttp.payload.AsyncIterablePayload(chunks, content_type=file.content_type)
-            part.set_content_disposition("form-data", name=name, filename=file.file_name)
-            writer.append_payload(part)
+            writer.append_payload(FilePart(file_body(file.path)(), file, name))
         return writer
 
     return body
