@@ -18,7 +18,7 @@ from syncd.model import Side
 from syncd.settings import Settings
 from syncd.stores import opened
 from syncd.vitals import Vitals
-from syncd.web import proxy
+from syncd.web import proxy, unified
 from syncd.web.app import make_app, serving
 from syncd.web.health import Hint, WorkspaceHealth
 
@@ -53,6 +53,7 @@ class Daemon:
                 app = make_app(self, self.metrics, http.token, keys=Keys(store))
                 add_mcp(app, self.crew, store, lambda: self.settings)
                 proxy.add_routes(app, self.crew, store)
+                unified.add_routes(app, self.crew, store)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
 

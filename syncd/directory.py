@@ -23,10 +23,6 @@ class Unsupported(SyncdError):
     """The product cannot do this at all; the sentence says why."""
 
 
-class SendNotAsked(SyncdError):
-    """The call would make the product write to a customer, and nobody asked for that."""
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """An object: `fields` as the unified API names them (one that is absent is null), `raw` as the product shows it."""
@@ -93,13 +89,15 @@ class Rows:
 class Draft:
     """What shall be written: a body that fits its schema, the ticket it belongs to, and its files on disk.
 
-    `send` says that the caller wants the customer to get it, and may.
+    `send` says that the caller wants the customer to get it, and may. In `done` a shelf notes what is written already,
+    so that the failure of a later step can say so.
     """
 
     body: Mapping[str, Any]
     ticket: str | None = None
     files: Sequence[Upload] = ()
     send: bool = False
+    done: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -128,6 +128,7 @@ class Comments(Kept):
             body |= mapping.body_of(said, signed=False)
         params = {"ticket_id": before["ticket_id"], "id": before["id"]}
         await self.place.client.call("update_a_gorgias_message_by_id", params, {**body, **remote(draft.body)})
+        draft.done.append("the message was changed")
         return self.record(await self.place.client.call("get_single_gorgias_message_by_id", params))
 
     async def delete(self, object_id: str, ticket: str | None) -> None:

@@ -9,6 +9,7 @@ from connectors.gorgias.shelves import Doc, Kept, now, number_of, quiet, remote,
 from syncd.directory import Draft, Query, Record
 from syncd.errors import BadRequest
 from syncd.model import Body, Comment
+from syncd.operations import Call
 from syncd.unified import drafts
 from syncd.unified.drafts import Json
 from syncd.unified.shapes import Row
@@ -62,6 +63,7 @@ class Tickets(Kept):
             await self.place.account.make_tags([tag["name"] for tag in body["tags"] if "name" in tag])
         given = {name: value for name, value in body.items() if value is not None} | remote(draft.body)
         made = await self.place.client.call("create_a_gorgias_ticket", {}, never_sent(given))
+        draft.done.append(f"ticket {made['id']} was made")
         return await self.get(str(made["id"]), None)
 
     async def _opening(self, draft: Draft) -> Row:
@@ -126,10 +128,15 @@ class Tickets(Kept):
         number = mapping.number(object_id)
         before = await self._read(number)
         body = {**changes(draft.body, before), **await self._references(draft.body, before), **remote(draft.body)}
+        put = Call("update_a_gorgias_ticket_by_id", {"id": number}, body)
+        if body:
+            self.place.operations.check_call(put)
         if "tags" in draft.body:
             await self._retag(number, unified.items(before, "tags"), draft.body["tags"] or ())
+            draft.done.append("the tags were changed")
         if body:
-            await self.place.client.call("update_a_gorgias_ticket_by_id", {"id": number}, body)
+            await self.place.client.call(put.name, put.params, put.body)
+            draft.done.append("the ticket was changed")
         return self.record(await self._read(number))
 
     async def _retag(self, number: int, held: list[Doc], wanted: Any) -> None:

@@ -8,7 +8,7 @@ from connectors.redmine import reading
 from connectors.redmine.client import LIMIT, Client, Json
 from connectors.redmine.config import RedmineConfig
 from syncd.directory import Query, Record, Rows, Shelf
-from syncd.errors import Refused
+from syncd.errors import BadRequest, Refused
 from syncd.model import Comment, Ticket, utc
 from syncd.text import read
 from syncd.unified import shapes
@@ -46,12 +46,12 @@ class Issues(Tickets):
         """A page by offset; by creation it goes on behind the last issue, wherever that is by now."""
         order = query.sort or (("updated_at", True) if query.bounds("updated_at") else ("created_at", True))
         params = await self._params(query, order)
-        offset, _, tail = (cursor or "0:").partition(":")
+        offset, tail = parsed(cursor)
         if tail and order[0] == "created_at":
-            issues, end, total = await self._behind(params, int(offset), size, int(tail), order[1])
+            issues, end, total = await self._behind(params, offset, size, tail, order[1])
         else:
-            issues, end, total = await self._page(params, int(offset), size)
-        tail = str(issues[-1]["id"]) if issues else tail
+            issues, end, total = await self._page(params, offset, size)
+        tail = issues[-1]["id"] if issues else tail
         reader = await self.account.reader()
         records = [await self.record(reader.row(issue), issue) for issue in issues]
         return Rows(records, f"{end}:{tail}" if end < total else None, order=order)
@@ -183,6 +183,15 @@ def shelves_of(account: Any) -> Mapping[str, Shelf]:
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def parsed(cursor: str | None) -> tuple[int, int]:
+    """How many issues were shown, and the number of the last one. Raises BadRequest."""
+    try:
+        offset, tail = map(int, (cursor or "0:0").split(":"))
+    except ValueError as error:
+        raise BadRequest("this is no cursor of Redmine's", ["next_cursor: take it from the page before"]) from error
+    return offset, tail
 
 
 def lower_bound(value: str) -> str:

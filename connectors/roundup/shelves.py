@@ -8,7 +8,7 @@ from connectors.roundup.config import RoundupConfig
 from connectors.roundup.mapping import STAMP
 from connectors.roundup.tracker import Tracker
 from syncd.directory import Draft, Query, Record, Rows, Shelf
-from syncd.errors import Gone
+from syncd.errors import BadRequest, Gone
 from syncd.model import Ticket, utc
 from syncd.unified import drafts, shapes
 from syncd.unified.shapes import Row
@@ -148,4 +148,6 @@ def _key(row: Mapping[str, Any], by: str) -> tuple[str, int]:
 
 def _parsed(cursor: str) -> tuple[str, int]:
     stamp, _, number = cursor.rpartition(" ")
+    if not number.isdecimal():
+        raise BadRequest("this is no cursor of Roundup's", ["next_cursor: take it from the page before"])
     return stamp, int(number)

@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 
 from syncd.problems import near
+from syncd.text import unsign
 from syncd.unified.drafts import decoded
 from syncd.unified.schema import body_schema, every
 
@@ -47,6 +48,8 @@ def problems_of(model: str, name: str, method: str, body: Any) -> list[str]:
     found = [problem for error in errors for problem in _said(error)]
     if name == "comments" and method == "create" and not (body.get("body") or body.get("html_body")):
         found.append("body: body or html_body is required")
+    signed = [key for key in ("body", "description") if isinstance(body.get(key), str) and unsign(body[key])[1]]
+    found += [f"{key}: begins with a line by which the sync knows its own copies" for key in signed]
     return found[:MAX_PROBLEMS]
 
 

@@ -73,6 +73,7 @@ class Tickets(Shelf):
         wanted |= {"contact": drafts.contact_of(body), "created_at": drafts.moment(body.get("created_at"))}
         uploads = {drafts.OPENING: draft.files} if first else {}
         made = await self.connector.create(Ticket("", **wanted), "", uploads)
+        draft.done.append(f"ticket {made.id} was made")
         if said and not first:
             await self.connector.comment(made.id, said, draft.files)
         late = {name: fields[name] for name in abilities.create_ignores & fields.keys()}
@@ -89,6 +90,7 @@ class Tickets(Shelf):
         changes = Changes(fields, wanted - before.tags, before.tags - wanted)
         if changes:
             await self.connector.update(before, changes)
+            draft.done.append(f"ticket {object_id} was changed")
         return await self.get(object_id, None)
 
     async def delete(self, object_id: str, ticket: str | None) -> None:
@@ -159,6 +161,7 @@ class Comments(Children):
         said = drafts.comment_of(draft.body, words, private=drafts.is_private(draft.body))
         said = replace(said, created_at=said.created_at or drafts.now())
         written = await self.connector.comment(draft.ticket, said, draft.files)
+        draft.done.append(f"comment {shapes.child_id(draft.ticket, written.comment.id)} was made")
         return await self.get(shapes.child_id(draft.ticket, written.comment.id), None)
 
     async def update(self, object_id: str, draft: Draft) -> Record:
@@ -171,6 +174,7 @@ class Comments(Children):
         if before.private and not private:
             raise BadRequest("a private comment stays private", ["is_private: what was private is not made public"])
         await self.connector.edit_comment(ticket_id, replace(before, body=body, private=private))
+        draft.done.append("the comment was changed")
         return await self.get(shapes.child_id(ticket_id, before.id), None)
 
 
@@ -213,6 +217,7 @@ class Attachments(Children):
         ticket_id, private = str(draft.body["ticket_id"]), drafts.is_private(draft.body)
         said = Comment(drafts.OPENING, Body(draft.files[0].file_name), None, private, created_at=drafts.now())
         written = await self.connector.comment(ticket_id, said, draft.files)
+        draft.done.append(f"comment {shapes.child_id(ticket_id, written.comment.id)} was made")
         if not written.comment.attachments:
             raise Gone(f"{self.product} took the comment and left the file out", status=404)
         return await self.get(shapes.child_id(ticket_id, written.comment.attachments[0].id), None)

@@ -1,0 +1,203 @@
+"""The unified API for an OpenAPI document: its paths and schemas, made of the same tables as its answers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from syncd.directory import DEFAULT_LIMIT, MAX_LIMIT
+from syncd.unified import schema
+from syncd.unified.schema import FILTERS, SORTS, Resource
+from syncd.web.accounts import ACCOUNT
+from syncd.web.records import KEY
+
+Json = dict[str, Any]
+TAG = "unified"
+#: What may go wrong, whatever is asked; the errors all look alike.
+ERRORS: Mapping[str, str] = {
+    "400": "The call is wrong; `details.failures` says everything that is. Nothing was sent.",
+    "401": "The token is missing or wrong, or the product does not accept the account's credentials.",
+    "403": "This token, or this account, may not do that.",
+    "404": "There is no such object, resource or workspace.",
+    "405": "The path does not take this method.",
+    "409": "The product refuses because of what is there already, or an `Idempotency-Key` is in use.",
+    "410": "The object is gone.",
+    "412": "The object changed meanwhile.",
+    "413": "The body is too large.",
+    "415": "The body is no JSON.",
+    "422": "The product does not take a value.",
+    "429": "The product's call allowance is used up.",
+    "501": "This product cannot do that; the message says why.",
+    "502": "The product answered with an error of its own.",
+    "503": "The workspace is not worked on here, or the store is away.",
+    "504": "The product did not answer in time.",
+}
+VERBS = {"list": "get", "get": "get", "create": "post", "update": "patch", "delete": "delete"}
+SUMMARIES = {
+    "list": "List {}",
+    "get": "Get one of the {}",
+    "create": "Make one of the {}",
+    "update": "Change one of the {}",
+    "delete": "Delete one of the {}",
+}
+BOOLEAN = {"type": "boolean"}
+TEXT = {"type": "string"}
+TEXTS = {"type": "array", "items": TEXT}
+
+
+def openapi_schemas() -> dict[str, Json]:
+    """The schemas by their names; all begin with `Unified`."""
+    found: dict[str, Json] = {"UnifiedError": _error(), "UnifiedDeleted": _deleted(), "UnifiedCapabilities": _able()}
+    for resource in schema.every().values():
+        name = resource.schema_name
+        found[name] = schema.answer_schema(resource)
+        found[f"{name}List"] = schema.list_schema(resource)
+        found |= {f"{name}{method.title()}": schema.body_schema(resource, method) for method in ("create", "update")}
+    return found
+
+
+def openapi_paths() -> dict[str, Json]:
+    """The paths with their operations."""
+    found: dict[str, Json] = {
+        f"/unified/{model}/capabilities": {"get": _capabilities(model, title)} for model, title in schema.MODELS.items()
+    }
+    for resource in schema.every().values():
+        own = {method: operation(resource, method) for method in VERBS}
+        found[resource.path] = {VERBS[method]: own[method] for method in ("list", "create")}
+        found[f"{resource.path}/{{id}}"] = {VERBS[method]: own[method] for method in ("get", "update", "delete")}
+        if resource.name == "attachments":
+            found[f"{resource.path}/download"] = {"post": _download(resource)}
+    return found
+
+
+def operation(resource: Resource, method: str) -> Json:
+    """One method of a resource."""
+    described = resource.name.replace("-", " ")
+    found: Json = {
+        "operationId": f"unified_{resource.key}_{method}".replace("/", "_").replace("-", "_"),
+        "tags": [f"{TAG}: {schema.MODELS[resource.model].lower()}"],
+        "summary": SUMMARIES[method].format(described),
+        "parameters": [*_parameters(resource, method)],
+        "responses": _responses(_answer(resource, method), "201" if method == "create" else "200"),
+    }
+    if method in {"create", "update"}:
+        body = {"$ref": f"#/components/schemas/{resource.schema_name}{method.title()}"}
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    return found
+
+
+def _answer(resource: Resource, method: str) -> Json:
+    name = {"list": f"{resource.schema_name}List", "delete": "UnifiedDeleted"}.get(method, resource.schema_name)
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _responses(content: Json, status: str) -> Json:
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/UnifiedError"}}}
+    wrong = {code: {"description": text, "content": error} for code, text in ERRORS.items()}
+    return {status: {"description": "Done.", "content": content}, **wrong}
+
+
+def _parameters(resource: Resource, method: str) -> Iterator[Json]:
+    yield account_parameter()
+    if method in {"get", "update", "delete"}:
+        yield {"name": "id", "in": "path", "required": True, "schema": TEXT}
+    if method == "list":
+        yield from _list_parameters(resource)
+    elif resource.name in {"comments", "attachments"}:
+        yield _query("ticket[id]", TEXT, "The ticket that it belongs to, where the id alone does not say so.")
+    if method in {"create", "update"}:
+        described = "A name of your own for this call: a repetition is answered as the first one was."
+        yield {"name": KEY, "in": "header", "schema": {**TEXT, "maxLength": 255}, "description": described}
+    if method == "create" and resource.name == "comments":
+        yield _query("send", BOOLEAN, "Let the product send it to the customer; needs a token with `send` access.")
+    if method != "delete":
+        yield _query("response_format", {"enum": ["unified", "raw"]}, "`raw` is the product's own record alone.")
+        yield _query("ignore_remote_data", BOOLEAN, "Leave out `remote_data`.")
+        yield _query("exclude_fields", TEXT, "Fields to leave out, separated by commas.")
+
+
+def _list_parameters(resource: Resource) -> Iterator[Json]:
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+    yield _query("limit", limit, "Rows of a page.")
+    yield _query("next_cursor", TEXT, "Where the page before ended; send the same filters and sorting with it.")
+    yield _query("key_by", {"enum": [*resource.fields]}, "Make `result` an object with this field as its keys.")
+    for by in SORTS[resource.key]:
+        yield _query(f"sort_by[{by}]", {"enum": ["asc", "desc"]}, f"Sort by {by}.")
+    for name in FILTERS[resource.key]:
+        if name.endswith("_at"):
+            for op in ("gt", "gte", "lt", "lte"):
+                yield _query(f"{name}[{op}]", schema.DATE_TIME, "A bound, as a time of ISO 8601.")
+        else:
+            yield _query(name, BOOLEAN if name.startswith("is_") else TEXT, "Only rows with this value.")
+
+
+def account_parameter() -> Json:
+    """Which account is meant."""
+    described = "WORKSPACE or WORKSPACE:SIDE; a token of one workspace need not say."
+    return _query(ACCOUNT, TEXT, described)
+
+
+def _query(name: str, of: Json, description: str) -> Json:
+    return {"name": name, "in": "query", "schema": of, "description": description}
+
+
+def _capabilities(model: str, title: str) -> Json:
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/UnifiedCapabilities"}}}
+    return {
+        "operationId": f"unified_{model.replace('-', '_')}_capabilities",
+        "tags": [f"{TAG}: {title.lower()}"],
+        "summary": "What the account can do, and why it cannot do the rest",
+        "parameters": [account_parameter()],
+        "responses": _responses(content, "200"),
+    }
+
+
+def _download(resource: Resource) -> Json:
+    body = {"type": "object", "properties": {"id": TEXT}, "required": ["id"], "additionalProperties": False}
+    content = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "operationId": "unified_attachments_download",
+        "tags": [f"{TAG}: {schema.MODELS[resource.model].lower()}"],
+        "summary": "Download a file",
+        "parameters": [account_parameter(), _query("ticket[id]", TEXT, "The ticket of the file.")],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+        "responses": _responses(content, "200"),
+    }
+
+
+# -- schemas of its own --------------------------------------------------------------------------------------------
+
+
+def _error() -> Json:
+    properties = {
+        "statusCode": {"type": "integer"},
+        "error": TEXT,
+        "message": TEXT,
+        "details": {"type": "object", "properties": {"failures": TEXTS}},
+        "is_remote_error": BOOLEAN,
+        "remote_status": {"type": "integer"},
+        "raw_response": {},
+    }
+    return {"type": "object", "properties": properties, "required": ["statusCode", "error", "message"]}
+
+
+def _deleted() -> Json:
+    return {"type": "object", "properties": {"id": TEXT}, "required": ["id"], "additionalProperties": False}
+
+
+def _able() -> Json:
+    named = dict.fromkeys(("id", "workspace", "side", "product"), TEXT)
+    shelf = {
+        "methods": TEXTS,
+        "unsupported": {"type": "object", "additionalProperties": TEXT},
+        "filters": TEXTS,
+        "sort_by": TEXTS,
+        "needs_ticket": BOOLEAN,
+        "is_partial": BOOLEAN,
+        "send": BOOLEAN,
+    }
+    able = {"type": "object", "properties": shelf, "required": [*shelf], "additionalProperties": False}
+    properties = {
+        "model": TEXT,
+        "account": {"type": "object", "properties": named, "required": [*named]},
+        "resources": {"type": "object", "additionalProperties": able},
+    }
+    return {"type": "object", "properties": properties, "required": [*properties]}
