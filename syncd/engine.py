@@ -5,6 +5,7 @@ failure stays with its ticket; only an account that cannot be reached, or that r
 """
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from state.store import Notice, Settlement, Store, Unit
 from state.tables import Lease, Tombstone
 from syncd.bench import Bench, LoopBreaker, Report, all_ended
 from syncd.connector import Changes, Connector, Vocabulary
-from syncd.errors import AccountError, Forbidden, Gone, StoreError, TryLater, Unauthorized
+from syncd.errors import AccountError, Forbidden, Gone, RateLimited, StoreError, TryLater, Unauthorized
 from syncd.http import BACKFILL
 from syncd.model import Side, Ticket
 from syncd.notice import notice_all, sweep
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 #: reading costs little (one call of Gorgias for all of them).
 CHUNK = 50
 BACKOFF = (5.0, 900.0)  # seconds: the first pause of a ticket that failed, and the longest
+#: After so many tickets that failed in passing, with none between them that did not, the pass ends.
+IN_A_ROW = 8
 
 
 T = TypeVar("T")
@@ -61,6 +64,7 @@ class Engine:
         self.bench = bench
         self._gone: list[tuple[Unit, GoneAt]] = []
         self._vocabulary_at: datetime | None = None
+        self._in_a_row = 0
         self._began = bench.now()
 
     @classmethod
@@ -84,7 +88,7 @@ class Engine:
         """Notice and work until nothing is due. Raises LeaseHeld and StoreError; accounts' failures are reported."""
         bench = self.bench
         bench.report, bench.rows = Report(), type(bench.rows)()
-        self._gone = []
+        self._gone, self._in_a_row = [], 0
         first_load = not await bench.store.watermarks(bench.workspace)
         token = BACKFILL.set(first_load)
         try:
@@ -167,10 +171,7 @@ class Engine:
         except Unauthorized as error:
             self._down(error)
         except AccountError as error:
-            report.failed += 1
-            log.warning("a ticket could not be brought into step", error=str(error))
-            pause = error.retry_after if isinstance(error, TryLater) else None
-            await self._postpone(unit, str(error), pause)
+            await self._failed(unit, error)
         except (StoreError, asyncio.CancelledError):
             raise
         except Exception as error:  # a defect of ours must not stop the other tickets
@@ -178,10 +179,24 @@ class Engine:
             log.exception("a ticket met a defect of syncd")
             await self._postpone(unit, f"{type(error).__name__}: {error}", None)
         else:
+            self._in_a_row = 0
             report.looked += done
             return done
         report.looked += 1
         return True
+
+    async def _failed(self, unit: Unit, error: AccountError) -> None:
+        """A ticket waits for its next try; when one after the other has to, the account is down and not the tickets."""
+        self.bench.report.failed += 1
+        passing, pause = isinstance(error, TryLater), None
+        level = logging.INFO if passing and not any(row.tries for row in unit.dirty) else logging.WARNING
+        log.log(level, "a ticket could not be brought into step", error=str(error))
+        self._in_a_row = self._in_a_row + 1 if passing else 0
+        if self._in_a_row >= IN_A_ROW or isinstance(error, RateLimited):
+            self._down(error)
+        if isinstance(error, TryLater) and error.retry_after is not None:
+            pause = min(error.retry_after, BACKOFF[1])
+        await self._postpone(unit, str(error), pause)
 
     async def _postpone(self, unit: Unit, why: str, seconds: float | None) -> None:
         tries = max((row.tries for row in unit.dirty), default=0)

@@ -100,6 +100,22 @@ async def test_an_outage_costs_few_calls_and_two_lines(scene: Scene, kind: str) 
     assert len(scene.log(UP)) == 2
 
 
+@pytest.mark.parametrize("kind", ["429 for long", "502 after the effect"])
+@pytest.mark.promise("P21")
+async def test_a_side_that_takes_no_write_is_left_alone(scene: Scene, kind: str) -> None:
+    """It reads as ever, and refuses each write: after a few tickets the pass ends, and says so once."""
+    for _ in range(16):
+        scene.town.gorgias_ticket()
+    storm = scene.storm(Side.REMOTE, kind, only=lambda request: request.method != "GET")
+    report = await scene.look()
+    assert set(report.down) == {Side.REMOTE}
+    assert storm.struck.total() <= 8 * 4
+    assert [line["event"] for line in scene.warnings()] == [DOWN]
+    scene.wait(60)
+    await ends_well(scene)
+    assert len(scene.log(UP)) == 1
+
+
 @pytest.mark.promise("P3", "P6", "P7")
 async def test_a_search_that_lags_while_answers_are_lost(scene: Scene) -> None:
     """What was made is not in the search yet when it is looked for: it is waited for, and not made again."""
@@ -155,8 +171,8 @@ async def test_a_history_of_storms_ends_well(scene: Scene, seed: int) -> None:
     rng = random.Random(seed)
     for side, proxy in scene.proxies.items():
         proxy.page, proxy.between, proxy.late = rng.choice((0, 2, 3)), lambda: scene.work(1), rng.uniform(1, 8)
-        kinds = rng.sample(MIXED, rng.randint(1, 6))
-        scene.storm(side, *kinds, seed=rng.random(), share=rng.uniform(0.05, 0.6), most=rng.randint(5, 40))
+        limits = {"share": rng.uniform(0.05, 0.6), "most": rng.randint(5, 40), "again": 3}
+        scene.storm(side, *rng.sample(MIXED, rng.randint(1, 6)), seed=rng.random(), **limits)
     print({side: scene.proxies[side].storm for side in Side})
     for _ in range(rng.randint(3, 8)):
         await scene.work(rng.randint(0, 4))

@@ -48,14 +48,19 @@ REDMINE = Product("issues", re.compile(r"(/.*)?/issues\.json"), "updated_on", re
 
 @dataclass
 class Storm:
-    """Strikes a share of the calls that fit, at most so many, each with one of its kinds; the seed decides which."""
+    """Strikes a share of the calls that fit with one of its kinds each; the seed decides which.
+
+    At most so many in all are struck, and so often the same one again.
+    """
 
     kinds: Iterable[str]
     seed: float = 0
     share: float = 1.0
     most: int = 1_000_000
+    again: int = 1_000_000
     only: Callable[[web.Request], bool] = lambda _request: True
     struck: Counter[str] = field(default_factory=Counter)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.kinds = tuple(self.kinds)
@@ -66,8 +71,10 @@ class Storm:
         candidates = [kind for kind in self.kinds if fitting(kind)]
         if self.struck.total() >= self.most or not candidates or not self.only(request):
             return None
-        if self._rng.random() >= self.share:
+        call = (request.method, request.path)
+        if self._rng.random() >= self.share or self.calls[call] >= self.again:
             return None
+        self.calls[call] += 1
         kind = self._rng.choice(candidates)
         self.struck[kind] += 1
         return kind

@@ -57,6 +57,11 @@ class Scene:
         lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
         return [line for line in lines if line["event"] == event]
 
+    def warnings(self) -> list[dict[str, Any]]:
+        """The lines that somebody should read."""
+        lines = [json.loads(line) for line in self.stream.getvalue().splitlines()]
+        return [line for line in lines if line["level"] in {"warning", "error", "critical"}]
+
     def storm(self, side: Side, *kinds: str, **options: Any) -> Storm:
         """Let a storm blow over one side from now on."""
         made = Storm(kinds, **options)
