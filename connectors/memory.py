@@ -278,8 +278,8 @@ class Tickets(shelves.Tickets):
         self.desk = connector.desk
 
     async def rows(self, query: Query, cursor: str | None, size: int) -> Rows:
-        """All of them, the oldest first."""
-        found = await self.connector.get_many([*self.desk.tickets])
+        """All of them, the newest first."""
+        found = await self.connector.get_many([*reversed(self.desk.tickets)])
         return Rows([await self.record(short(ticket), None) for ticket in found.values()])
 
 

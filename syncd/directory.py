@@ -115,6 +115,7 @@ class Shelf(ABC):  # noqa: B024 - what is not overridden is what the product can
     `whole` says that `rows` brings everything at once, `sorts` by what the product itself sorts, `needs_ticket` that a
     list or an object can only be reached by way of its ticket. `partial` says that lists show less than `get` does,
     `sends` that a write may reach a customer, `takes_remote_data` that a body's `remote_data` goes to the product.
+    `lacks` names fields that the schema has, and the product has no place for: they are refused, not dropped.
     """
 
     whole: ClassVar[bool] = False
@@ -122,6 +123,7 @@ class Shelf(ABC):  # noqa: B024 - what is not overridden is what the product can
     needs_ticket: ClassVar[bool] = False
     sends: ClassVar[bool] = False
     takes_remote_data: ClassVar[bool] = False
+    lacks: ClassVar[frozenset[str]] = frozenset()
     sorts: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, resource: str, product: str) -> None:

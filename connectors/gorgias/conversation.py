@@ -42,6 +42,10 @@ class Comments(Kept):
         """By ticket; Gorgias filters by nothing else."""
         return of_ticket(query), frozenset()
 
+    def order(self, query: Query) -> tuple[str, bool] | None:
+        """Those of one ticket as they were said, as everywhere; those of the account the newest first."""
+        return super().order(query) or ("created_at", query.only("ticket", "id") is None)
+
     def records(self, doc: Doc) -> list[Record]:
         """Itself, unless it was deleted."""
         return [] if doc.get("deleted_datetime") else [self.record(doc)]

@@ -101,6 +101,7 @@ class Collections(Things):
     """Views, which are what of Gorgias's comes closest to a collection (inferred)."""
 
     listed, noun = "list_all_gorgias_views", "view"
+    lacks = frozenset({"description"})
 
     def shown(self, doc: Doc) -> Row:
         """As the API shows it."""

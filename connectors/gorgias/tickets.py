@@ -63,8 +63,7 @@ class Tickets(Kept):
             await self.place.account.make_tags([tag["name"] for tag in body["tags"] if "name" in tag])
         given = {name: value for name, value in body.items() if value is not None} | remote(draft.body)
         made = await self.place.client.call("create_a_gorgias_ticket", {}, never_sent(given))
-        draft.done.append(f"ticket {made['id']} was made")
-        return await self.get(str(made["id"]), None)
+        return self.record(made)
 
     async def _opening(self, draft: Draft) -> Row:
         """The message that every ticket needs: a customer's words, an agent's, or, from nobody, a note."""
@@ -95,6 +94,8 @@ class Tickets(Kept):
             team = body["team"] or {}
             by_id = {"id": number_of(team["id"], "team.id")} if team.get("id") else None
             found["assignee_team"] = by_id or await account.team(team.get("name"))
+        if "contact" in body and not body["contact"]:
+            raise BadRequest("no contact", ["contact: it can be exchanged for another one, and not be taken off"])
         if body.get("contact"):
             number = body["contact"].get("id")
             person = drafts.contact_of(body)
@@ -125,19 +126,18 @@ class Tickets(Kept):
 
     async def update(self, object_id: str, draft: Draft) -> Record:
         """A partial PUT; tags are added and taken off by calls of their own."""
-        number = mapping.number(object_id)
-        before = await self._read(number)
-        body = {**changes(draft.body, before), **await self._references(draft.body, before), **remote(draft.body)}
+        number, given = mapping.number(object_id), draft.body
+        before = await self._read(number) if given.keys() & {"tags", "custom_fields", "status"} else None
+        body = {**changes(given, before), **await self._references(given, before), **remote(given)}
         put = Call("update_a_gorgias_ticket_by_id", {"id": number}, body)
         if body:
             self.place.operations.check_call(put)
-        if "tags" in draft.body:
-            await self._retag(number, unified.items(before, "tags"), draft.body["tags"] or ())
+        if before is not None and "tags" in given:
+            await self._retag(number, unified.items(before, "tags"), given["tags"] or ())
             draft.done.append("the tags were changed")
-        if body:
-            await self.place.client.call(put.name, put.params, put.body)
-            draft.done.append("the ticket was changed")
-        return self.record(await self._read(number))
+        if not body:
+            return self.record(await self._read(number))
+        return self.record(await self.place.client.call(put.name, put.params, put.body))
 
     async def _retag(self, number: int, held: list[Doc], wanted: Any) -> None:
         references = [tag_reference(tag) for tag in wanted]

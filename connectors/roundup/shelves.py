@@ -84,6 +84,8 @@ class Messages(Comments):
 class Keywords(Listed):
     """The tags."""
 
+    lacks = frozenset({"color"})
+
     def __init__(self, account: Any) -> None:
         super().__init__("tags", "roundup")
         self.tracker: Tracker = account.tracker

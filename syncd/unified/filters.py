@@ -72,6 +72,8 @@ def _filter(key: str, name: str, values: tuple[str, ...], problems: list[str]) -
     values = _values("in" if plain == "ids" and not op else op, values)
     path = (plain.partition("[")[0], *_PART.findall(plain))
     found = Filter(path, op or ("in" if len(values) > 1 else "eq"), values)
+    if plain == "ids" and len(values) > MAX_LIMIT:
+        problems.append(f"ids: at most {MAX_LIMIT} at once")
     problems += [f"{name}: {problem}" for value in values if (problem := _problem(found, value))]
     return found
 

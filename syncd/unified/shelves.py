@@ -84,6 +84,9 @@ class Tickets(Shelf):
 
     async def update(self, object_id: str, draft: Draft) -> Record:
         """What differs is written; tags are added and taken off one by one."""
+        if "contact" in draft.body:
+            problem = f"contact: {self.product} is told once, when the ticket is made"
+            raise BadRequest("the contact cannot be changed", [problem])
         before = await self.connector.get(object_id)
         fields = drafts.fields_of(draft.body, await self.words.get())
         wanted = drafts.tags_of(draft.body) if "tags" in draft.body else before.tags

@@ -66,6 +66,8 @@ async def _body(request: web.Request, target: Target, shelf: Shelf, options: Opt
         problems.append(f"{TICKET}: say in the query which ticket the comment belongs to")
     if isinstance(given, dict) and given.get("remote_data") is not None and not shelf.takes_remote_data:
         problems.append(f"remote_data: {shelf.product} takes none; use /proxy where it has operations")
+    if isinstance(given, dict):
+        problems += [f"{name}: {shelf.product} has no place for it" for name in sorted(shelf.lacks & given.keys())]
     if options.send and not shelf.sends:
         problems.append(f"send: {shelf.product} sends nothing for {shelf.resource}")
     if problems:

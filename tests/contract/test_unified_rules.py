@@ -1,12 +1,15 @@
 """What the unified API never does, and what it always does: nobody is mailed unasked, and all is on record."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syncd.model import Marker
-from tests.unified_desk import PRODUCTS, Client, Place
+from connectors.desk import Desk
+from connectors.memory import MemoryConnector
+from syncd.model import Marker, Side
+from tests.unified_desk import PRODUCTS, Client, Place, api
 
 TICKETS = "ticketing/tickets"
 COMMENTS = "ticketing/comments"
@@ -258,3 +261,40 @@ async def test_nobody_writes_what_the_sync_takes_for_its_own(place: Place, produ
     text = "Ann Lee · 2026-11-25 10:00 UTC · gorgias:4711\n\nHello"
     answer = await client.send("POST", COMMENTS, {"ticket[id]": "1"}, {"body": text})
     assert (answer.status, len(answer.failures)) == (400, 1)
+
+
+@pytest.mark.parametrize(
+    ("product", "method", "path", "body"),
+    [
+        ("roundup", "POST", "ticketing/tags", {"name": "red", "color": "#ff0000"}),
+        ("gorgias", "POST", "ticketing/collections", {"name": "Lost", "description": "Parcels"}),
+        ("gorgias", "PATCH", TICKETS, {"contact": None}),
+        ("redmine", "PATCH", TICKETS, {"contact": CARLA}),
+        ("memory", "PATCH", TICKETS, {"contact": CARLA}),
+    ],
+)
+async def test_what_has_no_place_is_refused(place: Place, product: str, method: str, path: str, body: Any) -> None:
+    """A field that the product cannot keep is told, and never dropped without a word."""
+    client = place.client.of(product)
+    if method == "PATCH":
+        path = f"{path}/{(await of_ticket(client))['ticket[id]']}"
+    answer = await client.send(method, path, body=body)
+    assert (answer.status, len(answer.failures)) == (400, 1)
+
+
+async def test_a_connector_without_a_directory_serves_what_it_can(place: Place, tmp_path: Path) -> None:
+    """Of an outsider's connector tickets are read, made and changed; that it cannot list them is said in a sentence."""
+
+    class Outsider(MemoryConnector):
+        shelves = None  # type: ignore[assignment]
+
+    outsider = Outsider(Desk("outside"), Side.REMOTE, "outside")
+    async with api(tmp_path, {"outside": outsider}) as (made, _):
+        client = made.of("outside")
+        assert (await client.send("GET", TICKETS)).status == 501
+        ticket = (await of_ticket(client))["ticket[id]"]
+        assert (await client.one("GET", f"{TICKETS}/{ticket}"))["name"] == "A parcel is lost"
+        able = (await client.send("GET", "ticketing/capabilities")).json["resources"]
+        assert able["tickets"]["methods"] == ["get", "create", "update", "delete"]
+        assert "no way to list tickets" in able["tickets"]["unsupported"]["list"]
+        assert able["contacts"]["methods"] == []
