@@ -79,6 +79,7 @@ async def _dry(workspace: Workspace, copy: Store, folder: Path, found: Intention
 
     async with running(workspace, copy, folder, wrap=wrap) as runner:
         with log.bound(workspace=workspace.name, dry_run=True):
+            runner.engine.bench.dry = True
             report = await runner.engine.run_pass()
         found.problems += [log.masked(f"{side}: {why}") for side, why in report.down.items()]
         found.problems += [log.masked(report.guard)] if report.guard else []

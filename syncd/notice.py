@@ -94,7 +94,7 @@ async def _adopt(bench: Bench, side: Side, changes: Sequence[Change]) -> None:
         marker = Marker.parse(change.row.marker) if change.row else None
         if marker and marker.workspace == bench.workspace and marker.side is side.other:
             marked[change.id] = marker.id
-    if not marked or bench.dry:
+    if not marked:
         return
     known = await bench.store.snapshots(bench.workspace, side, marked)
     for ticket_id, source_id in marked.items():
