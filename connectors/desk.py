@@ -264,12 +264,14 @@ class Desk:
         self._touch(ticket_id, "comment", by_person, comment_id=stored.id, comments=comments)
         return stored
 
-    def rewrite(self, ticket_id: str, comment_id: str, body: Body, *, by_person: bool = False) -> Comment:
-        """Replace a comment's body and return the comment as stored. Raises Gone."""
+    def rewrite(
+        self, ticket_id: str, comment_id: str, body: Body, *, private: bool = False, by_person: bool = False
+    ) -> Comment:
+        """Replace a comment's body, perhaps hide it, and return the comment as stored. Raises Gone."""
         old = next((comment for comment in self.conversation(ticket_id) if comment.id == comment_id), None)
         if old is None:
             raise Gone(f"ticket {ticket_id} has no comment {comment_id}", status=404)
-        new = replace(old, body=replace(body, text=tidy(body.text)))
+        new = replace(old, body=replace(body, text=tidy(body.text)), private=old.private or private)
         comments = tuple(new if comment is old else comment for comment in self.conversation(ticket_id))
         self._touch(ticket_id, "comment-edit", by_person, comments=comments)
         return new

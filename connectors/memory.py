@@ -206,9 +206,9 @@ class MemoryConnector(Connector):
             return Written(self._append(ticket_id, comment, contents))
 
     async def edit_comment(self, ticket_id: str, comment: Comment) -> Comment:
-        """Replace the comment's body. Raises Gone."""
+        """Replace the comment's body; its privacy can only grow. Raises Gone."""
         async with self._call("edit_comment") as desk:
-            return desk.rewrite(ticket_id, comment.id, comment.body)
+            return desk.rewrite(ticket_id, comment.id, comment.body, private=comment.private)
 
     async def delete(self, ticket_id: str) -> None:
         """Delete the ticket, if it is still there."""
