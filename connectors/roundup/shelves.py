@@ -101,8 +101,10 @@ class Keywords(Listed):
 
     async def create(self, draft: Draft) -> Record:
         """One that is there already is shown as it is."""
-        (number,) = await self.tracker.tag_ids([draft.body["name"]])
-        return await self.get(number, None)
+        made = await self.tracker.tag_ids([draft.body["name"]])
+        if not made:
+            raise BadRequest("a keyword needs a name", ["name: is blank"])
+        return await self.get(made[0], None)
 
     async def update(self, object_id: str, draft: Draft) -> Record:
         """A new name, everywhere."""

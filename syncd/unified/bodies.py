@@ -8,6 +8,7 @@ from typing import Any
 
 import jsonschema
 
+from syncd.model import utc
 from syncd.problems import near
 from syncd.text import unsign
 from syncd.unified.drafts import decoded
@@ -31,8 +32,8 @@ def _is_time(value: Any) -> bool:
     if not isinstance(value, str):
         return True
     try:
-        return bool(_TIME.fullmatch(value) and datetime.fromisoformat(value))
-    except ValueError:
+        return bool(_TIME.fullmatch(value) and utc(datetime.fromisoformat(value)))
+    except (ValueError, OverflowError):
         return False
 
 

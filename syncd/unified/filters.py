@@ -100,7 +100,7 @@ def _problem(condition: Filter, value: str) -> str:
 def _moment(value: Any) -> datetime | None:
     try:
         return utc(datetime.fromisoformat(str(value)))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -155,16 +155,19 @@ def _like(_name: str, value: Any, wanted: str) -> bool:
 
 
 def compared(op: str, name: str, value: Any, bound: str) -> bool:
-    """Whether a value lies on this side of a bound."""
-    mine: Any = value
-    theirs: Any = bound
-    if name.endswith("_at"):
-        mine, theirs = _moment(value), _moment(bound)
-        if mine is None or theirs is None:
-            return False
+    """Whether a value lies on this side of a bound; what cannot be compared lies on neither."""
+    mine, theirs = _comparable(name, value), _comparable(name, bound)
+    if mine is None or theirs is None or isinstance(value, bool):
+        return False
     if op in {"gt", "gte"}:
         return bool(mine > theirs or (op == "gte" and mine == theirs))
     return bool(mine < theirs or (op == "lte" and mine == theirs))
+
+
+def _comparable(name: str, value: Any) -> Any:
+    if name.endswith("_at"):
+        return _moment(value)
+    return str(value).casefold()
 
 
 def past_the_end(row: Mapping[str, Any], filters: Sequence[Filter], order: tuple[str, bool] | None) -> bool:

@@ -47,6 +47,8 @@ ONLY_NEW: Mapping[str, frozenset[str]] = {
 }
 #: Fields whose value is the product's own where none of the enum fits.
 OPEN_ENUMS = frozenset({("tags", "status"), ("fields", "type"), ("users", "status")})
+#: What an entry of these must have.
+ITEMS = {"emails": ("email",), "phones": ("number",)}
 FILTERS: Mapping[str, tuple[str, ...]] = {
     "tickets": (
         "ids", "name", "contact[id]", "collections[id]", "status[name]", "assignees[id]", "team[id]", "tags[id]",
@@ -75,6 +77,11 @@ SORTS: Mapping[str, tuple[str, ...]] = {
     "user-directory/users": ("created_at", "name", "first_name", "last_name", "updated_at"),
 }
 DATE_TIME = {"type": "string", "format": "date-time"}
+#: What a file is called, and what it is: both go into headers.
+FILE: Mapping[str, JsonSchema] = {
+    "file_name": {"type": "string", "maxLength": 255, "pattern": r"^[^\u0000-\u001f\u007f]+$"},
+    "content_type": {"type": "string", "maxLength": 255, "pattern": r"^[!-~]+/[ -~]+$"},
+}
 DATA: JsonSchema = {"type": "string", "format": "base64", "description": "The file's content in Base64."}
 
 
@@ -180,7 +187,7 @@ def body_schema(resource: Resource, method: str) -> JsonSchema:
     if key in {"comments", "tickets"} and new:
         properties["attachments"] = {"type": "array", "items": _file_schema(), "maxItems": 20}
     if key == "attachments":
-        properties |= {"data": DATA, "is_internal": {"type": "boolean"}}
+        properties |= {**FILE, "data": DATA, "is_internal": {"type": "boolean"}}
     properties["remote_data"] = {"type": "object", "description": "Merged into what the product gets, as it is."}
     schema: JsonSchema = {"type": "object", "properties": properties, "additionalProperties": False}
     required = list(REQUIRED.get(key, ())) if new else []
@@ -197,10 +204,9 @@ def _demanded(written: JsonSchema) -> JsonSchema:
 
 
 def _file_schema() -> JsonSchema:
-    texts = {name: {"type": "string", "minLength": 1, "maxLength": 255} for name in ("file_name", "content_type")}
     return {
         "type": "object",
-        "properties": {**texts, "data": DATA},
+        "properties": {**FILE, "data": DATA},
         "required": ["file_name", "data"],
         "additionalProperties": False,
     }
@@ -213,6 +219,7 @@ def _written(field: Mapping[str, Any], place: tuple[str, str]) -> JsonSchema:
         inner.pop("required", None)
         inner["additionalProperties"] = False
         must = [name for name, below in _below(field) if below.get("required") and place != ("comments", "author")]
+        must += [name for name in ITEMS.get(place[1], ()) if name not in must]
         inner |= {"required": must} if must else {}
         inner["properties"] |= {name: _demanded(inner["properties"][name]) for name in must}
     if place in OPEN_ENUMS:

