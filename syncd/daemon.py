@@ -18,7 +18,7 @@ from syncd.model import Side
 from syncd.settings import Settings
 from syncd.stores import opened
 from syncd.vitals import Vitals
-from syncd.web import proxy, unified
+from syncd.web import openapi, proxy, unified
 from syncd.web.app import make_app, serving
 from syncd.web.health import Hint, WorkspaceHealth
 
@@ -54,6 +54,7 @@ class Daemon:
                 add_mcp(app, self.crew, store, lambda: self.settings)
                 proxy.add_routes(app, self.crew, store)
                 unified.add_routes(app, self.crew, store)
+                openapi.add_routes(app)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
 

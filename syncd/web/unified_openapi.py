@@ -38,6 +38,8 @@ SUMMARIES = {
     "update": "Change one of the {}",
     "delete": "Delete one of the {}",
 }
+#: What none of the built-in connectors can do is answered 501, and not described.
+NOBODY = frozenset({("attachments", "update"), ("attachments", "delete"), ("fields", "delete")})
 BOOLEAN = {"type": "boolean"}
 TEXT = {"type": "string"}
 TEXTS = {"type": "array", "items": TEXT}
@@ -54,15 +56,26 @@ def openapi_schemas() -> dict[str, Json]:
     return found
 
 
+def openapi_responses() -> dict[str, Json]:
+    """The errors by their names, which begin with `Error`."""
+    error = {"application/json": {"schema": {"$ref": "#/components/schemas/UnifiedError"}}}
+    return {f"Error{code}": {"description": text, "content": error} for code, text in ERRORS.items()}
+
+
+def refusals() -> dict[str, Json]:
+    """Every error that a call of the API may be answered with, by status."""
+    return {code: {"$ref": f"#/components/responses/Error{code}"} for code in ERRORS}
+
+
 def openapi_paths() -> dict[str, Json]:
     """The paths with their operations."""
     found: dict[str, Json] = {
         f"/unified/{model}/capabilities": {"get": _capabilities(model, title)} for model, title in schema.MODELS.items()
     }
     for resource in schema.every().values():
-        own = {method: operation(resource, method) for method in VERBS}
-        found[resource.path] = {VERBS[method]: own[method] for method in ("list", "create")}
-        found[f"{resource.path}/{{id}}"] = {VERBS[method]: own[method] for method in ("get", "update", "delete")}
+        own = {VERBS[m]: operation(resource, m) for m in ("get", "update", "delete") if (resource.key, m) not in NOBODY}
+        found[resource.path] = {VERBS[method]: operation(resource, method) for method in ("list", "create")}
+        found[f"{resource.path}/{{id}}"] = own
         if resource.name == "attachments":
             found[f"{resource.path}/download"] = {"post": _download(resource)}
     return found
@@ -90,9 +103,7 @@ def _answer(resource: Resource, method: str) -> Json:
 
 
 def _responses(content: Json, status: str) -> Json:
-    error = {"application/json": {"schema": {"$ref": "#/components/schemas/UnifiedError"}}}
-    wrong = {code: {"description": text, "content": error} for code, text in ERRORS.items()}
-    return {status: {"description": "Done.", "content": content}, **wrong}
+    return {status: {"description": "Done.", "content": content}, **refusals()}
 
 
 def _parameters(resource: Resource, method: str) -> Iterator[Json]:
@@ -104,8 +115,7 @@ def _parameters(resource: Resource, method: str) -> Iterator[Json]:
     elif resource.name in {"comments", "attachments"}:
         yield _query("ticket[id]", TEXT, "The ticket that it belongs to, where the id alone does not say so.")
     if method in {"create", "update"}:
-        described = "A name of your own for this call: a repetition is answered as the first one was."
-        yield {"name": KEY, "in": "header", "schema": {**TEXT, "maxLength": 255}, "description": described}
+        yield idempotency_parameter()
     if method == "create" and resource.name == "comments":
         yield _query("send", BOOLEAN, "Let the product send it to the customer; needs a token with `send` access.")
     if method != "delete":
@@ -133,6 +143,12 @@ def account_parameter() -> Json:
     """Which account is meant."""
     described = "WORKSPACE or WORKSPACE:SIDE; a token of one workspace need not say."
     return _query(ACCOUNT, TEXT, described)
+
+
+def idempotency_parameter() -> Json:
+    """The caller's own name for a write."""
+    described = "A name of your own for this call: a repetition is answered as the first one was."
+    return {"name": KEY, "in": "header", "schema": {**TEXT, "maxLength": 255}, "description": described}
 
 
 def _query(name: str, of: Json, description: str) -> Json:

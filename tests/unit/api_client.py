@@ -21,7 +21,7 @@ from syncd.connector import Connector
 from syncd.errors import LeaseHeld, SyncdError
 from syncd.metrics import Metrics
 from syncd.model import Side
-from syncd.web import proxy
+from syncd.web import openapi, proxy, unified
 from syncd.web.app import make_app, serving
 from tests.unit.sandbox_client import KEY, Reply
 from tests.unit.test_web import Daemon
@@ -92,6 +92,8 @@ async def served(folder: Path, options: Options | None = None, tickets: int = 25
         token = SecretStr(ADMIN)
         app = make_app(Daemon(), Metrics(), token, keys=Keys(store))
         proxy.add_routes(app, source, store)
+        unified.add_routes(app, source, store)
+        openapi.add_routes(app)
         async with serving(app, "127.0.0.1", 0, token) as base, aiohttp.ClientSession() as session:
             yield Api(base, session, sandbox, store, source)
     sandbox.close()

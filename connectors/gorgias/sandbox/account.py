@@ -67,7 +67,10 @@ def _period(call: Call) -> tuple[str, str, Doc]:
     if end < start:
         raise wrong("period", "end_datetime is before start_datetime.")
     length = datetime.fromisoformat(end) - datetime.fromisoformat(start)
-    before = (datetime.fromisoformat(start) - length - timedelta(microseconds=1)).isoformat(timespec="microseconds")
+    try:
+        before = (datetime.fromisoformat(start) - length - timedelta(microseconds=1)).isoformat(timespec="microseconds")
+    except OverflowError as error:
+        raise wrong("period", "start_datetime is too long ago.") from error
     meta = {"start_datetime": start, "end_datetime": end}
     return start, end, {**meta, "previous_start_datetime": before, "previous_end_datetime": start}
 
