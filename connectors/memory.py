@@ -280,7 +280,7 @@ class Tickets(shelves.Tickets):
     async def rows(self, query: Query, cursor: str | None, size: int) -> Rows:
         """All of them, the newest first."""
         found = await self.connector.get_many([*reversed(self.desk.tickets)])
-        return Rows([await self.record(short(ticket), None) for ticket in found.values()])
+        return Rows([await self.record(ticket, None) for ticket in found.values()])
 
 
 def parse_cursor(cursor: str | None) -> tuple[datetime, str]:

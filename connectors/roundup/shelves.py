@@ -1,6 +1,7 @@
 """The tracker's resources for the unified API, beyond what every connector has: lists, records and keywords."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from connectors.roundup import mapping
@@ -9,7 +10,7 @@ from connectors.roundup.mapping import STAMP
 from connectors.roundup.tracker import Tracker
 from syncd.directory import Draft, Query, Record, Rows, Shelf
 from syncd.errors import BadRequest, Gone
-from syncd.model import Ticket, utc
+from syncd.model import Comment, Ticket, utc
 from syncd.unified import drafts, shapes
 from syncd.unified.shapes import Row
 from syncd.unified.shelves import Comments, Listed, Tickets, Words, basic
@@ -57,14 +58,20 @@ class Issues(Tickets):
         fields = mapping.issue_fields(self.config)
         rows = {str(row["id"]): row for row in await self.tracker.many("issue", page, fields, verbose=2)}
         people = await self.tracker.people_of(rows.values())
-        base = self.account.base
-        shown = [
-            await self.record(mapping.ticket_of(rows[number], self.config, base, people), rows[number])
-            for number in page
-            if number in rows
-        ]
+        opened = await self._openings(rows.values())
+        shown = []
+        for row in (rows[number] for number in page if number in rows):
+            ticket = mapping.ticket_of(row, self.config, self.account.base, people)
+            said = opened.get(_first(row))
+            shown.append(await self.record(replace(ticket, comments=(said,) if said else ()), row))
         following = "{} {}".format(*keys[size - 1]) if len(keys) > size else None
         return Rows(shown, following, order=order)
+
+    async def _openings(self, rows: Iterable[Mapping[str, Any]]) -> dict[str, Comment]:
+        """The messages with which issues begin, by their ids."""
+        numbers = [number for row in rows if (number := _first(row))]
+        found = await self.tracker.many("msg", numbers, mapping.message_fields(self.config), verbose=3)
+        return {str(row["id"]): mapping.comment_of(row, self.config, None, False) for row in found}
 
 
 class Messages(Comments):
@@ -135,6 +142,11 @@ def keyword(row: Mapping[str, Any]) -> Row:
     """A keyword."""
     stamps = {ours: shapes.moment(mapping.moment(row.get(theirs))) for ours, theirs in SORTS.items()}
     return {"id": str(row["id"]), "name": row.get("name"), "status": "active", **stamps}
+
+
+def _first(row: Mapping[str, Any]) -> str:
+    """The id of an issue's first message, if it has one."""
+    return min(mapping.ids(row.get("messages")), key=int, default="")
 
 
 def _bounds(query: Query) -> list[tuple[str, str]]:

@@ -85,7 +85,7 @@ async def test_tickets_are_filtered(client: Client) -> None:
     await client.one("PATCH", f"{TICKETS}/{other['id']}", body={"status": {"name": "closed"}})
     ids = f"{one['id']},{other['id']}"
     found = await client.every(TICKETS, {"ids": ids, "status[name]": "open"})
-    assert [row["id"] for row in found] == [one["id"]]
+    assert [(row["id"], row["description"]) for row in found] == [(one["id"], "Where is it?")]
     found = await client.every(TICKETS, {"ids[in]": ids, "name[like]": "CHAI"})
     assert [row["id"] for row in found] == [other["id"]]
     newest = (await client.one("GET", f"{TICKETS}/{other['id']}"))["updated_at"]
