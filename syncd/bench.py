@@ -104,7 +104,7 @@ class Bench:
     dry: bool = False
     rows: Rows = field(default_factory=Rows)
     report: Report = field(default_factory=Report)
-    #: Files that came with a length that their account does not give: whose, which and what, and how often.
+    #: What was strange about files: whose, which and what, and how often.
     doubted: Counter[tuple[Side, str, str]] = field(default_factory=Counter)
 
     @property

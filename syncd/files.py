@@ -16,8 +16,8 @@ from syncd.connector import Upload
 from syncd.errors import Forbidden, Gone, Refused, TryLater
 from syncd.model import Attachment, Body, Comment, Side
 
-#: A file whose length is not the one that its account gives is believed when it came like this so many times, in
-#: different turns of its ticket, with growing pauses between them.
+#: What is strange about a file is believed when it was so this many times, in different turns of its ticket, with
+#: growing pauses between them.
 READINGS = 4
 
 
@@ -70,10 +70,12 @@ async def _fetch(bench: Bench, target: Side, attachment: Attachment) -> tuple[Up
     path = await asyncio.to_thread(_new_file, bench.folder)
     try:
         digest, size = await _store(bench, target.other, attachment, path, limit)
-        if attachment.size not in {None, size} and not bench.dry:  # a dry run downloads nothing
-            _must_be_so(bench, target.other, attachment, digest)
+        if attachment.size not in {None, size}:
+            _must_be_so(bench, target.other, attachment, digest, "came with another length than its account says")
     except (Gone, Forbidden, Refused) as error:
         await asyncio.to_thread(path.unlink, missing_ok=True)
+        if isinstance(error, Forbidden):  # as where a server that is being worked on sends everybody elsewhere
+            _must_be_so(bench, target.other, attachment, "forbidden", f"could not be read: {error}")
         return None, "could not be read" if isinstance(error, Gone) else f"could not be read: {error}"
     except BaseException:
         with contextlib.suppress(OSError):
@@ -85,15 +87,15 @@ async def _fetch(bench: Bench, target: Side, attachment: Attachment) -> tuple[Up
     return await _upload(bench, target, attachment, path, (digest, size)), ""
 
 
-def _must_be_so(bench: Bench, source: Side, attachment: Attachment, digest: str) -> None:
-    """A file of another length than its account says may be a login page, or half of it. Raises TryLater.
+def _must_be_so(bench: Bench, source: Side, attachment: Attachment, what: str, why: str) -> None:
+    """What came in a file's place may be a login page, or half of it; what stays is believed. Raises TryLater.
 
-    Whoever makes a message gives its files' lengths, which may be wrong for good: what stays the same is believed.
+    Whoever makes a message gives its files' lengths and addresses, which may be wrong for good.
     """
-    key = (source, attachment.url or attachment.id, digest)
+    key = (source, attachment.url or attachment.id, what)
     bench.doubted[key] += 1
-    if bench.doubted[key] < READINGS:
-        raise TryLater(f"{attachment.file_name} came with another length than its account says: it is read once more")
+    if bench.doubted[key] < READINGS and not bench.dry:  # a dry run downloads nothing
+        raise TryLater(f"{attachment.file_name} {why}: it is read once more")
     del bench.doubted[key]
 
 

@@ -132,7 +132,9 @@ async def test_a_search_that_lags_while_answers_are_lost(scene: Scene) -> None:
     assert storm.struck["a write whose answer is lost"] == 1
 
 
-@pytest.mark.parametrize("kind", ["200 with a login page", "an answer cut short", "a gzip bomb"])
+@pytest.mark.parametrize(
+    "kind", ["200 with a login page", "an answer cut short", "a gzip bomb", "a redirect to another host"]
+)
 @pytest.mark.promise("P4")
 async def test_a_file_that_comes_as_something_else(scene: Scene, kind: str) -> None:
     """What has not the length that its account gives is read again; a length that is wrong for good stops nothing."""

@@ -6,7 +6,9 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -17,7 +19,7 @@ from tests.e2e.town import AGENTS, Town, severity_field
 from tests.processes.command import Command, Process
 from tests.processes.shop import CONFIG
 from tests.storms.kinds import KINDS
-from tests.storms.proxy import GORGIAS, REDMINE, Proxy
+from tests.storms.proxy import GORGIAS, REDMINE, Proxy, Storm
 
 #: Seconds until both sides are equal again, at the most, on a machine that has other things to do.
 PATIENCE = 300.0
@@ -34,9 +36,9 @@ class Coast:
     rng: random.Random = field(default_factory=lambda: random.Random(11))
     process: Process | None = None
 
-    async def start(self) -> Process:
+    async def start(self, *flags: str, **options: Any) -> Process:
         """Begin `syncd run`."""
-        self.process = await self.command.start("run", str(self.config))
+        self.process = await self.command.start("run", *flags, str(self.config), **options)
         return self.process
 
     async def end(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -46,12 +48,25 @@ class Coast:
         return await self.process.wait()
 
     async def edits(self, number: int) -> None:
-        """So many things are done on each side, some of them new tickets."""
-        town = self.town
-        issues = await self.issue_ids()
+        """So many things are done on each side."""
+        town, issues = self.town, await self.issue_ids()
         for _ in range(number):
             town.gorgias_edit(self.rng.choice(list(town.sandbox.tickets.rows)))
             await town.redmine_edit(self.rng.choice(issues))
+
+    async def rename(self, rid: int, subject: str) -> None:
+        """Somebody gives an issue another subject."""
+        key = self.town.redmine.key_of("alice")
+        await self.town.call("PUT", f"/issues/{rid}.json", {"issue": {"subject": subject}}, key=key)
+
+    async def pairs(self) -> dict[int, int]:
+        """Which issue is the copy of which ticket, by the marker that it bears."""
+        marked = {}
+        for issue in await self.town.issues():
+            marker = next((f["value"] for f in issue["custom_fields"] if f["name"] == "External ID"), "") or ""
+            if marker.startswith("syncd:acme:gorgias:"):
+                marked[int(marker.rpartition(":")[2])] = int(issue["id"])
+        return marked
 
     async def issue_ids(self) -> list[int]:
         """The newest hundred issues."""
@@ -59,12 +74,33 @@ class Coast:
         return [issue["id"] for issue in (await self.town.call("GET", query))["issues"]]
 
     async def equal(self) -> list[str]:
-        """What still differs once a process has had its time; empty as soon as nothing does."""
+        """What still differs after a long time; empty as soon as nothing does."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE
         while (wrong := await self.town.differences()) and loop.time() < until:
             await asyncio.sleep(1)
         return wrong
+
+    def storm(self, side: Side, *kinds: str, **options: Any) -> Storm:
+        """Let a storm blow over one side from now on."""
+        made = Storm(kinds, **options)
+        self.proxies[side].storm = made
+        return made
+
+    def calm(self) -> None:
+        """No storm any more."""
+        for proxy in self.proxies.values():
+            proxy.storm = None
+
+    async def ends_well(self) -> None:
+        """The process that runs brings both sides into step, writes nothing more, and ends in good order."""
+        assert self.process is not None
+        wrong = await self.equal()
+        assert wrong == [], self.process.err[-3000:]
+        assert await self.writes() == 0
+        assert await self.end() == 0, self.process.err[-3000:]
+        assert "Traceback" not in self.process.err
+        assert [proxy.strayed for proxy in self.proxies.values()] == [[], []]
 
     async def writes(self, passes: int = 3) -> int:
         """How many writes are sent while both feeds are read so many times more."""
@@ -81,10 +117,16 @@ class Coast:
 
 @asynccontextmanager
 async def coast(
-    server: RedmineServer, command: Command, folder: Path, *, tickets: int = 8, options: Options | None = None
+    server: RedmineServer,
+    command: Command,
+    folder: Path,
+    *,
+    tickets: int = 6,
+    store: str = "",
+    skew: timedelta = timedelta(),
 ) -> AsyncIterator[Coast]:
-    """Both sides with a few tickets, none of them linked yet."""
-    sandbox = Sandbox(options or Options(accounts=dict.fromkeys(AGENTS, "key")))
+    """Both sides with a few tickets, not linked yet; `store` is the database, `skew` is that of Gorgias's clock."""
+    sandbox = Sandbox(Options(accounts=dict.fromkeys(AGENTS, "key"), skew=skew))
     severity_field(sandbox)
     command.folder = folder
     async with (
@@ -101,8 +143,9 @@ async def coast(
             town.gorgias_ticket()
             await town.redmine_issue()
         values = {
-            "name": "acme", "store": f"sqlite:///{folder / 'syncd.db'}", "port": 0, "email": sandbox.options.email,
-            "gorgias": gorgias.url, "gorgias_key": f'{sandbox.options.api_key}"\ntimeout = 3.0\nindex_lag = 1.0 #',
+            "name": "acme", "store": store or f"sqlite:///{folder / 'syncd.db'}", "port": 0,
+            "email": sandbox.options.email, "gorgias": gorgias.url,
+            "gorgias_key": f'{sandbox.options.api_key}"\ntimeout = 3.0\nindex_lag = 1.0 #',
             "redmine": remote.url, "redmine_key": server.key, "project": "support", "remote": "timeout = 10.0",
             "sync": "",
         }  # fmt: skip
