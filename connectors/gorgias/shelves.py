@@ -1,5 +1,6 @@
 """What the resources of the unified API share: pages of a list operation, and bodies that are never sent to anybody."""
 
+import contextlib
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from connectors.gorgias import mapping, unified
 from connectors.gorgias.account import Account
 from connectors.gorgias.client import Client
 from syncd.directory import Draft, Query, Record, Rows, Shelf
-from syncd.errors import BadRequest
+from syncd.errors import BadRequest, Forbidden, Gone
 from syncd.operations import Call, Operations
 from syncd.unified.drafts import Json
 from syncd.unified.shapes import Row
@@ -37,13 +38,15 @@ class Place:
         self._members_at = -FRESH
 
     async def teams_of(self) -> Mapping[str, Sequence[str]]:
-        """The ids of the teams by the ids of their members; listed again from time to time."""
+        """The ids of the teams by the ids of their members, listed from time to time; none where they are hidden."""
         if time.monotonic() - self._members_at > FRESH:
             found: dict[str, list[str]] = {}
-            async for rows in self.client.pages("list_all_gorgias_teams"):
-                for team in rows:
-                    for member in unified.items(team, "members"):
-                        found.setdefault(str(member.get("id")), []).append(str(team.get("id")))
+            with contextlib.suppress(Forbidden, Gone):
+                async for rows in self.client.pages("list_all_gorgias_teams"):
+                    for team_id, member in (
+                        (row.get("id"), one) for row in rows for one in unified.items(row, "members")
+                    ):
+                        found.setdefault(str(member.get("id")), []).append(str(team_id))
             self._members, self._members_at = found, time.monotonic()
         return self._members
 

@@ -5,15 +5,15 @@ from datetime import datetime
 from typing import Any
 
 from connectors.redmine import reading
-from connectors.redmine.client import LIMIT, Client, Json
+from connectors.redmine.client import LIMIT, Client, Json, part
 from connectors.redmine.config import RedmineConfig
-from syncd.directory import Query, Record, Rows, Shelf
+from syncd.directory import Draft, Query, Record, Rows, Shelf
 from syncd.errors import BadRequest, Refused
 from syncd.model import Comment, Ticket, utc
 from syncd.text import read
 from syncd.unified import shapes
 from syncd.unified.shapes import Row
-from syncd.unified.shelves import Attachments, Comments, Listed, Tickets, Words, basic
+from syncd.unified.shelves import Attachments, Comments, Listed, Tickets, Vocabularies, Words, basic
 from syncd.unified.words import unified_status
 
 #: Pages of issues that are looked through for tags, where those are free text.
@@ -140,6 +140,42 @@ class Projects(Listed):
         return [Record(project(row), row) for row in await self.client.every("/projects.json", "projects")]
 
 
+class Categories(Vocabularies):
+    """The project's issue categories, where those are its teams."""
+
+    lacks = frozenset({"description"})
+
+    def __init__(self, account: Any, words: Words) -> None:
+        super().__init__("teams", "redmine", words)
+        self.account = account
+        if account.config.team_field != "category":
+            reason = "teams are the values of a custom field here: an administrator of Redmine edits those"
+            self.because = dict.fromkeys(("create", "update", "delete"), reason)
+
+    async def create(self, draft: Draft) -> Record:
+        """One more."""
+        project = (await self.account.reader()).names.account.project["id"]
+        path, body = f"/projects/{project}/issue_categories.json", _category(draft)
+        made = part(await self.account.transport.json("POST", path, json=body), "issue_category", path)
+        draft.done.append(f"team {made['id']} was made")
+        self.words.forget()
+        return await self.get(str(made["id"]), None)
+
+    async def update(self, object_id: str, draft: Draft) -> Record:
+        """A new name."""
+        await self._call("PUT", object_id, json=_category(draft))
+        return await self.get(object_id, None)
+
+    async def delete(self, object_id: str, ticket: str | None) -> None:
+        """Its issues have none afterwards."""
+        await self._call("DELETE", object_id)
+
+    async def _call(self, method: str, object_id: str, **options: Any) -> None:
+        await self.get(object_id, None)  # one of another project is none of ours
+        await self.account.transport.request(method, f"/issue_categories/{object_id}.json", **options)
+        self.words.forget()
+
+
 class Tags(Listed):
     """What the tags field may hold or, where it is free text, what the newest issues hold in it."""
 
@@ -177,12 +213,17 @@ def shelves_of(account: Any) -> Mapping[str, Shelf]:
         "comments": Notes(account, issues),
         "attachments": Files(account, issues),
         "collections": Projects(account.client),
+        "teams": Categories(account, words),
         "tags": Tags(account),
     }
     return {**basic(account, words, issues), **own}
 
 
 # -- helpers -------------------------------------------------------------------------------------------------------
+
+
+def _category(draft: Draft) -> Json:
+    return {"issue_category": {"name": draft.body.get("name")}}
 
 
 def parsed(cursor: str | None) -> tuple[int, int]:

@@ -189,7 +189,8 @@ def translated(error: AccountError, method: str) -> NoReturn:
         raise TryLater(str(error), status=error.status, detail=error.detail, hint=hint) from error
     if isinstance(error, VersionConflict) and error.status == 409 and not error.detail.startswith((NOT_REST, STRANGE)):
         kind: type[AccountError] = Gone if RETIRED in error.detail else Refused
-        raise kind(str(error), status=error.status, detail=error.detail) from error
+        meant = kind(str(error), status=error.status, detail=error.detail)
+        raise meant.with_answer(error.headers, error.body) from error
     if isinstance(error, Refused) and CRASHED in error.detail:
         raise (TryLater if safe else OutcomeUnknown)(str(error), status=error.status, detail=error.detail) from error
     raise error

@@ -167,3 +167,18 @@ async def test_capabilities_are_true(client: Client) -> None:
                 verbs[method], f"ticketing/{name}{tail}", body={} if method == "create" else None
             )
             assert (answer.status, answer.json["message"]) == (501, reason)
+
+
+async def test_teams_and_tags_live_where_they_can(client: Client) -> None:
+    """Where the product and our rights in it allow, one is made, renamed and deleted; else the answer is a sentence."""
+    for kind in ("teams", "tags"):
+        answer = await client.send("POST", f"ticketing/{kind}", body={"name": "Night shift"})
+        if answer.status == 501:
+            continue
+        assert answer.status == 201, answer.content
+        path = f"ticketing/{kind}/{answer.json['id']}"
+        assert (await client.one("PATCH", path, body={"name": "Day shift"}))["name"] == "Day shift"
+        assert "Day shift" in {row["name"] for row in await client.every(f"ticketing/{kind}")}
+        deleted = await client.send("DELETE", path)
+        assert deleted.status in {200, 403, 501}
+        assert (await client.send("GET", path)).status == (404 if deleted.status == 200 else 200)

@@ -14,6 +14,7 @@ from tests.contract.test_unified import (  # noqa: F401 - run here with the clie
     test_fields_of_a_ticket_are_written,
     test_files_go_up_and_come_down,
     test_lists_are_paged_to_the_end,
+    test_teams_and_tags_live_where_they_can,
     test_the_user_directory_has_the_same_people,
     test_tickets_are_filtered,
     test_what_else_there_is,

@@ -61,6 +61,7 @@ class Redmine:
         self.filterable = {number for number, _, _ in FIELDS}
         self.keys = {user["key"]: user for user in USERS}
         self.permissions = {role: set(names.split()) for role, names in PERMISSIONS.items()}
+        self.categories = dict(CATEGORIES)
         self.issues: dict[int, Json] = {}
         self.files: dict[int, Json] = {}
         self.tokens: dict[str, int] = {}
@@ -119,6 +120,8 @@ class Redmine:
             (r"PUT /issues/(\d+)\.json", self._update),
             (r"DELETE /issues/(\d+)\.json", self._delete),
             (r"PUT /journals/(\d+)\.json", self._journal),
+            (r"POST /projects/1/issue_categories\.json", self._new_category),
+            (r"(PUT|DELETE) /issue_categories/(\d+)\.json", self._category),
             (r"GET /(.+)\.json", self._words),
         ]
 
@@ -193,7 +196,7 @@ class Redmine:
         if issue.get("assigned_to_id"):
             shown["assigned_to"] = self._named(issue["assigned_to_id"])
         if issue.get("category_id"):
-            shown["category"] = {"id": issue["category_id"], "name": CATEGORIES[issue["category_id"]]}
+            shown["category"] = {"id": issue["category_id"], "name": self.categories[issue["category_id"]]}
         shown["custom_fields"] = [custom(issue, number, name) for number, name, _ in FIELDS]
         shown |= {name: stamp(issue[name]) for name in ("created_on", "updated_on")}
         if "attachments" in include:
@@ -300,7 +303,7 @@ class Redmine:
             result["description"] = re.sub(r"\r\n|\r|\n", "\r\n", result["description"])
         if result.get("status_id", 1) not in STATUSES:
             del result["status_id"]
-        known = {"priority_id": PRIORITIES, "category_id": CATEGORIES, "assigned_to_id": {u["id"] for u in USERS}}
+        known = {"priority_id": PRIORITIES, "category_id": self.categories, "assigned_to_id": {u["id"] for u in USERS}}
         for name, numbers in known.items():
             if result.get(name) == "" and name != "priority_id":
                 result[name] = None
@@ -348,6 +351,26 @@ class Redmine:
             issue["journals"].remove(note)
         return web.Response(status=204)
 
+    async def _new_category(self, _request: web.Request, user: Json, body: Json) -> web.Response:
+        name = body["issue_category"]["name"]
+        if not self.may(user, "manage_categories"):
+            raise Problem(403)
+        if not name or name in self.categories.values():
+            raise Problem(422, "Name has already been taken")
+        number = max(self.categories) + 1
+        self.categories[number] = name
+        return reply(201, {"issue_category": {"id": number, "name": name}})
+
+    async def _category(self, _request: web.Request, _user: Json, body: Json, verb: str, number: str) -> web.Response:
+        found(self.categories, number)
+        if verb == "PUT":
+            self.categories[int(number)] = body["issue_category"]["name"]
+        else:
+            del self.categories[int(number)]
+            for issue in self.issues.values():
+                issue["category_id"] = None if issue["category_id"] == int(number) else issue["category_id"]
+        return web.Response(status=204)
+
     # -- files --------------------------------------------------------------------------------------------------
 
     async def _upload(self, request: web.Request, user: Json | None) -> Json:
@@ -388,8 +411,8 @@ class Redmine:
         answers: dict[str, Callable[[], Json]] = {
             "users/current": lambda: {"user": account(user or {})},
             "users": lambda: listing("users", [{**account(each), "mail": mail(each)} for each in USERS], request),
-            "projects": lambda: listing("projects", [project()], request),
-            "projects/support": lambda: {"project": project()},
+            "projects": lambda: listing("projects", [project(self.categories)], request),
+            "projects/support": lambda: {"project": project(self.categories)},
             "projects/1/memberships": lambda: listing("memberships", [self._member(each) for each in USERS], request),
             "issue_statuses": lambda: {"issue_statuses": numbered(STATUSES, is_closed=CLOSED)},
             "enumerations/issue_priorities": lambda: {"issue_priorities": numbered(PRIORITIES, active=set(PRIORITIES))},

@@ -132,7 +132,7 @@ def mail(user: Json) -> str:
     return f"{user['login']}@example.net"
 
 
-def project() -> Json:
+def project(categories: dict[int, str]) -> Json:
     """The one public project."""
-    rows = {"trackers": numbered(TRACKERS), "issue_categories": numbered(CATEGORIES), "issue_custom_fields": []}
+    rows = {"trackers": numbered(TRACKERS), "issue_categories": numbered(categories), "issue_custom_fields": []}
     return {"id": 1, "name": "Support", "identifier": "support", "status": 1, "is_public": True, **rows}
