@@ -75,6 +75,7 @@ PROMISES = (
     Promise("P38", "The same situation gives the same plan.", "design"),
     Promise("P39", "An edited comment is edited on the other side, and not added once more.", "seen elsewhere"),
     Promise("P40", "Custom fields arrive in the type of the field that takes them.", "design"),
+    Promise("P41", "No secret shows in a log, an error, a metric, a page or the database, whatever fails.", "design"),
 )  # fmt: skip
 IDS = tuple(promise.id for promise in PROMISES)
 

@@ -23,7 +23,7 @@ Check = Callable[[World], None]
 class Scenario:
     """What is there before, what people do, what they do while the process is down, and what must hold in the end.
 
-    `habits` are those of both products, where they must be others than usual.
+    `habits` are those of both products, and `sync` the settings, where they must be others than usual.
     """
 
     name: str
@@ -32,6 +32,7 @@ class Scenario:
     check: Check
     strike: Act | None = None
     habits: Mapping[str, Any] = field(default_factory=dict)
+    sync: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ticket(world: World, side: str, number: int = 0) -> object:
@@ -137,6 +138,11 @@ def rewrite(world: World) -> None:
     world.gorgias.edit_comment(ticket(world, G).id, ticket(world, G).comments[0].id, "hello again")
 
 
+def rewrite_there(world: World) -> None:
+    """A comment gets another text at the remote."""
+    world.remote.edit_comment(ticket(world, R).id, ticket(world, R).comments[0].id, "hello again")
+
+
 def revert_subject(world: World) -> None:
     """Whoever changed the subject takes it back."""
     world.gorgias.edit(ticket(world, G).id, subject="Coffee")
@@ -207,6 +213,17 @@ def deleted(world: World) -> None:
     assert [copy.status for copy in world.remote.tickets.values()] == ["Closed"]
 
 
+def delete_there(world: World) -> None:
+    """The copy is deleted."""
+    world.remote.delete(ticket(world, R).id)
+
+
+def deleted_there(world: World) -> None:
+    """The original is closed and nothing comes back."""
+    assert not world.remote.tickets
+    assert [copy.status for copy in world.gorgias.tickets.values()] == ["closed"]
+
+
 def two_linked(world: World) -> None:
     """Two tickets that both sides have."""
     world.gorgias.add_ticket("One", "first")
@@ -226,6 +243,19 @@ def merged(world: World) -> None:
     assert max(world.texts(G).values()) == 1
 
 
+def one_linked(world: World) -> None:
+    """A ticket that both sides have, and one that the settings leave out."""
+    world.gorgias.add_ticket("One", "first", tags=["vip"])
+    world.gorgias.add_ticket("Two", "second")
+
+
+def taken_over(world: World) -> None:
+    """The survivor has the copy of the merged one, with both conversations."""
+    (copy,) = world.remote.tickets.values()
+    assert (copy.subject, copy.status) == ("Two", "New")
+    one_each("first", "second")(world)
+
+
 #: Neither does a feed's row show what was made, nor does a search for half a minute.
 ONLY_IDS = {"short_rows": False, "index_lag": 30.0}
 SCENARIOS = (
@@ -240,6 +270,9 @@ SCENARIOS = (
     Scenario("edit of a copy not known yet", nothing, add_gorgias, edit_survives, edit_copy),
     Scenario("delete", linked, delete, deleted),
     Scenario("merge", two_linked, merge, merged),
+    Scenario("merge into one without a copy", one_linked, merge, taken_over, sync={"tags": ["vip"]}),
+    Scenario("comment edit at the remote", linked, rewrite_there, one_each("hello again")),
+    Scenario("delete at the remote", linked, delete_there, deleted_there),
     Scenario("create where the feed tells only ids", nothing, add_gorgias, created, habits=ONLY_IDS),
     Scenario("create at a Gorgias that is slow to search", nothing, add_remote, created_at_gorgias, habits=ONLY_IDS),
     Scenario("a subject that is shortened", linked, lengthen, kept_whole),
@@ -248,9 +281,12 @@ SCENARIOS = (
 EVERY = 1 if os.environ.get("SYNCD_ALL_STEPS") else 5
 
 
-async def play(scenario: Scenario, template: Path, fault: Fault | None) -> tuple[int, str]:
-    """One run of a scenario with a fault; returns the number of steps and what was struck."""
-    world = World(template, gorgias=scenario.habits, remote=scenario.habits)
+async def play(scenario: Scenario, fault: Fault | None, **where: Any) -> tuple[int, str]:
+    """One run of a scenario with a fault; returns the number of steps and what was struck.
+
+    `where` says in which database.
+    """
+    world = World(gorgias=scenario.habits, remote=scenario.habits, **where, **scenario.sync)
     try:
         scenario.before(world)
         await world.settle()
@@ -285,13 +321,13 @@ def faults(steps: int, offset: int) -> Iterator[Fault]:
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 async def test_every_step(scenario: Scenario, sqlite_template: Path) -> None:
     """Whatever breaks at whatever step: in the end it is as if nothing had."""
-    steps, _ = await play(scenario, sqlite_template, None)
+    steps, _ = await play(scenario, None, template=sqlite_template)
     assert steps > 5
     failures = []
     struck = 0
     for fault in faults(steps, SCENARIOS.index(scenario)):
         try:
-            struck += bool((await play(scenario, sqlite_template, fault))[1])
+            struck += bool((await play(scenario, fault, template=sqlite_template))[1])
         except AssertionError as error:
             failures.append(f"{fault}: {error}")
     assert not failures, f"{len(failures)} of {struck} faults:\n" + "\n".join(failures[:8])
