@@ -12,6 +12,7 @@ from typing import Any
 from connectors.gorgias.client import Client
 from connectors.gorgias.mapping import change, event_time, iso, moment, updated
 from syncd.connector import Change, Page
+from syncd.errors import TryLater
 from syncd.model import Ticket
 
 #: What `updated_datetime` does not show, or was not recorded to show.
@@ -38,6 +39,8 @@ SHORT_OVERLAP = 10.0
 FULL_EVERY = 60.0
 #: An account's clock is not known any better.
 AHEAD = timedelta(minutes=1)
+#: An account that has listed so many tickets and then lists none at all has not lost them: something is wrong with it.
+MANY = 10
 
 
 class Feeds:
@@ -47,6 +50,7 @@ class Feeds:
         self._client = client
         self._overlap = overlap
         self._full_at: dict[str, float] = {}
+        self._shown = 0
 
     def _since(self, stream: str, mark: datetime) -> datetime:
         now = time.monotonic()
@@ -98,6 +102,8 @@ class Feeds:
         async for rows in self._client.pages(operation, {**params, "order_by": "updated_datetime:desc"}):
             if pending is not None:
                 yield pending
+            elif stream == "tickets":  # a view may well be empty
+                self._must_show(len(rows))
             times = [when for row in rows if (when := updated(row))]
             read = await reader(mark is None or any(when > mark for when in times))
             fresh = [row for row in rows if since is None or (updated(row) or since) >= since]
@@ -107,6 +113,13 @@ class Feeds:
                 break
         if pending is not None:
             yield Page(pending.changes, iso(self._not_ahead(newest)) if newest else cursor or "")
+
+    def _must_show(self, rows: int) -> None:
+        """Refuse a listing without any row where there were many at the last look. Raises TryLater."""
+        if not rows and self._shown >= MANY:
+            hint = "if all of them were deleted, start syncd again"
+            raise TryLater(f"{self._client.transport.label} lists no tickets any more", hint=hint)
+        self._shown = rows
 
     def _not_ahead(self, newest: datetime) -> datetime:
         """Whoever writes by the API may date a change ahead (reference): what happens until then must not be missed."""

@@ -173,7 +173,7 @@ class Proxy:
         self.storm: Storm | None = None
         self.calls: list[tuple[str, str]] = []
         self.strayed: list[str] = []
-        self.silence = 2.0
+        self.silence = 3.5
         self.late = 2.0
         self.page = 0
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)

@@ -167,8 +167,8 @@ def _config(folder: Path, gorgias: str, redmine: str, sandbox: Sandbox) -> Path:
     path = folder / "acme.toml"
     values = {
         "name": "acme", "store": f"sqlite:///{folder / 'syncd.db'}", "port": 0, "email": sandbox.options.email,
-        "gorgias": gorgias, "gorgias_key": f'{sandbox.options.api_key}"\ntimeout = 1.5\nindex_lag = 25.0 #',
-        "redmine": redmine, "redmine_key": ADMIN, "project": "support", "remote": "timeout = 1.5", "sync": "",
+        "gorgias": gorgias, "gorgias_key": f'{sandbox.options.api_key}"\ntimeout = 3.0\nindex_lag = 25.0 #',
+        "redmine": redmine, "redmine_key": ADMIN, "project": "support", "remote": "timeout = 3.0", "sync": "",
     }  # fmt: skip
     path.write_text(CONFIG.format(**values), encoding="utf-8")
     return path
