@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp.http import HttpProcessingError
 
 from syncd.connector import Upload
 from syncd.http import CHUNK
@@ -66,8 +67,9 @@ async def read_files(request: web.Request, folder: Path) -> list[tuple[str, Uplo
         raise Fault(415, f"the body must be multipart/form-data, not {request.content_type}")
     try:
         return await _parts(await request.multipart(), folder)
-    except (ValueError, RuntimeError) as error:  # RuntimeError: a coding that nobody knows
-        raise Fault(400, f"the body is no form: {error}", failures=[f"body: {error}"]) from error
+    except (ValueError, RuntimeError, HttpProcessingError) as error:  # RuntimeError: a coding that nobody knows
+        reason = "the headers of a part are wrong" if isinstance(error, HttpProcessingError) else str(error)
+        raise Fault(400, f"the body is no form: {reason}", failures=[f"body: {reason}"]) from error
 
 
 async def _parts(reader: MultipartReader, folder: Path) -> list[tuple[str, Upload]]:
@@ -76,6 +78,8 @@ async def _parts(reader: MultipartReader, folder: Path) -> list[tuple[str, Uploa
     while part := await reader.next():
         if not isinstance(part, BodyPartReader) or not part.name:
             raise ValueError(f"part {len(found) + 1} has no name, or is a form itself")
+        if "Content-Encoding" in part.headers:  # a small one might become a very large one
+            raise ValueError(f"part {len(found) + 1} is compressed")
         if len(found) == MAX_PARTS:
             raise ValueError(f"more than {MAX_PARTS} files")
         name = part.filename or part.name

@@ -65,6 +65,10 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
         return refuse(error.status, error.reason, **allowed)
     except BadRequest as error:
         return refuse(400, log.masked(str(error)))
+    except web.RequestPayloadError:
+        response = refuse(400, "the body cannot be read: it is not encoded as its headers say")
+        response.force_close()
+        return response
     except StoreError as error:
         logger.warning("store is away", path=request.path, error=str(error))
         return refuse(503, "the store is not available", Retry_After="5")

@@ -54,7 +54,7 @@ def read(pairs: Iterable[tuple[str, str]], operation: Operation, *, body_fields:
         elif name == PAGE:
             asked.cursor = value
         elif name.startswith(f"{REMOTE}["):
-            asked.extra.append((_unwrapped(name), value))
+            _untouched(asked, name, value)
         else:
             _own(asked, operation, name, value, body_fields)
     if asked.ignore_limit:
@@ -79,10 +79,13 @@ def _option(asked: Asked, option: str, value: str) -> None:
         asked.ignore_limit = value.lower() in TRUE
 
 
-def _unwrapped(name: str) -> str:
+def _untouched(asked: Asked, name: str, value: str) -> None:
     """`remote_query[a][b]` is `a[b]` to the product."""
-    first, *rest = (str(part) for part in _PART.findall(name))
-    return first + "".join(f"[{part}]" for part in rest)
+    first, *rest = _PART.findall(name) or [""]
+    if first:
+        asked.extra.append((first + "".join(f"[{part}]" for part in rest), value))
+    else:
+        asked.problems.append(f"{name}: must be {REMOTE}[NAME]")
 
 
 def _own(asked: Asked, operation: Operation, name: str, value: str, body_fields: bool) -> None:

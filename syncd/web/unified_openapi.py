@@ -48,6 +48,7 @@ TEXTS = {"type": "array", "items": TEXT}
 def openapi_schemas() -> dict[str, Json]:
     """The schemas by their names; all begin with `Unified`."""
     found: dict[str, Json] = {"UnifiedError": _error(), "UnifiedDeleted": _deleted(), "UnifiedCapabilities": _able()}
+    found |= {"UnifiedOther": _other(), "UnifiedOtherList": _other_list()}
     for resource in schema.every().values():
         name = resource.schema_name
         found[name] = schema.answer_schema(resource)
@@ -98,8 +99,11 @@ def operation(resource: Resource, method: str) -> Json:
 
 
 def _answer(resource: Resource, method: str) -> Json:
-    name = {"list": f"{resource.schema_name}List", "delete": "UnifiedDeleted"}.get(method, resource.schema_name)
-    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+    """The schemas of an answer; options make it another one."""
+    own = resource.schema_name
+    listed = {"list": (f"{own}List", "UnifiedOtherList"), "delete": ("UnifiedDeleted",)}
+    refs = [{"$ref": f"#/components/schemas/{name}"} for name in listed.get(method, (own, "UnifiedOther"))]
+    return {"application/json": {"schema": {"anyOf": refs} if len(refs) > 1 else refs[0]}}
 
 
 def _responses(content: Json, status: str) -> Json:
@@ -197,6 +201,24 @@ def _error() -> Json:
 
 def _deleted() -> Json:
     return {"type": "object", "properties": {"id": TEXT}, "required": ["id"], "additionalProperties": False}
+
+
+def _other() -> Json:
+    described = "With `response_format=raw` the product's own record; with `exclude_fields` an object without these."
+    return {"type": "object", "description": described}
+
+
+def _other_list() -> Json:
+    """A list of those: also by key."""
+    cursor: Json = {"type": ["string", "null"]}
+    properties: Json = {
+        "result": {"type": ["array", "object"], "items": {"$ref": "#/components/schemas/UnifiedOther"}},
+        "next_cursor": cursor,
+        "prev_cursor": cursor,
+        "result_count": {"type": "integer"},
+        "is_partial_response": BOOLEAN,
+    }
+    return {"type": "object", "properties": properties, "required": [*properties]}
 
 
 def _able() -> Json:

@@ -1,6 +1,7 @@
 """The proxy's conventions: options, pages, errors, limits, who may do what, and writes that happen once."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -96,6 +97,7 @@ async def test_options_that_are_wrong_are_all_said(api: Api) -> None:
     with asks_nothing(api):
         reply = await api.call("GET", "tickets", pairs)
     assert (reply.status, len(reply.doc["details"]["failures"])) == (400, 4)
+    assert (await api.call("GET", "tickets", {"remote_query[": "1"})).status == 400
     assert (await api.call("GET", "tickets", {"key_by": "colour"})).status == 400
 
 
@@ -131,6 +133,38 @@ async def test_bodies_that_are_none(api: Api) -> None:
         assert (await api.call("POST", "tags")).status == 400
         assert (await api.call("POST", "tags", data=b" " * (8 * 1024 * 1024 + 1), headers=typed)).status == 413
         assert (await api.call("POST", "files", data=b"x", headers=typed)).status == 415
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b'Content-Disposition: form-data; name="\x0e"',
+        b'Content-Disposition: form-data; name="' + b"a" * 20_000 + b'"',
+        b'Content-Disposition: form-data; name="a"\r\nContent-Encoding: gzip',
+        b'Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: base64',
+        b"Content-Type: text/plain",
+        b'Content-Disposition: form-data; name="a"\r\nContent-Type: multipart/mixed; boundary=c',
+    ],
+    ids=["control", "long", "compressed", "base64", "nameless", "nested"],
+)
+async def test_forms_that_are_none(api: Api, head: bytes) -> None:
+    """Whatever is wrong with a part is a 400, and nothing is asked of Gorgias."""
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    with asks_nothing(api):
+        data = b"--b\r\n" + head + b"\r\n\r\nY!!\r\n--b--\r\n"
+        reply = await api.call("POST", "files", {"type": "attachment"}, data=data, headers=headers)
+    assert (reply.status, reply.doc["message"].startswith("the body is no form")) == (400, True)
+
+
+async def test_a_body_that_is_not_encoded_as_it_says(api: Api) -> None:
+    """A 400, and the next call is answered; one that is a bomb is too large."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    bad = await api.call("POST", "tags", data=b"not gzip", headers=headers)
+    assert (bad.status, "cannot be read" in bad.doc["message"]) == (400, True)
+    packed = await api.call("POST", "tags", data=gzip.compress(b'{"name": "packed"}'), headers=headers)
+    assert packed.status == 201
+    bomb = gzip.compress(b" " * (9 * 1024 * 1024))
+    assert (await api.call("POST", "tags", data=bomb, headers=headers)).status == 413
 
 
 async def test_files_go_up_and_come_down(api: Api) -> None:
