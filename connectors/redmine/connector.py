@@ -75,7 +75,7 @@ class RedmineConnector(Connector):
     async def changes(self, stream: str, cursor: str | None) -> AsyncIterator[Page]:
         """The issues of the project by `updated_on`, whose newest value seen is the cursor."""
         reader = await self.reader()
-        place = feed.Place.parse(cursor) or feed.Place(cursor or "", self._bound(cursor))
+        place = feed.Place.parse(cursor, SETTLED_AFTER) or feed.Place(cursor or "", self._bound(cursor))
         query = {"project_id": str(reader.names.account.project["id"]), "subproject_id": "!*", "sort": "updated_on,id"}
         if self.config.only_tracker:
             query["tracker_id"] = str(reader.names.tracker)

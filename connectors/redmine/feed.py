@@ -19,39 +19,43 @@ Fetch = Callable[[str | None, int], Awaitable[Json]]
 class Place:
     """Where a run stands: the newest stamp seen, the lower bound, and how far it is in what lies at the bound.
 
-    Written as the newest stamp alone when the run is complete, so that a reader who stops between two pages goes on
-    where it was.
+    Written as the newest stamp alone when the run is complete, and else with the bound, so that a reader who stops
+    between two pages goes on from there. How far it was at the bound is not kept: by then all may have moved.
     """
 
     newest: str = ""
     bound: str = ""
     offset: int = 0
-    tail: int = 0
 
     def __str__(self) -> str:
-        return " ".join((self.newest, self.bound or "-", str(self.offset), str(self.tail)))
+        return f"{self.newest} {self.bound or '-'}"
 
     @classmethod
-    def parse(cls, cursor: str | None) -> "Place | None":
-        """The place in the middle of a run that a cursor holds, or None when the run was complete."""
-        parts = (cursor or "").split(" ")
-        if len(parts) != 4:
+    def parse(cls, cursor: str | None, back: int) -> "Place | None":
+        """The place in the middle of a run that a cursor holds, or None when the run was complete.
+
+        It lies `back` seconds before where the run stood: what was not visible then may have become so since.
+        """
+        newest, _, rest = (cursor or "").partition(" ")
+        if not rest:
             return None
-        return cls(parts[0], "" if parts[1] == "-" else parts[1], int(parts[2]), int(parts[3]))
+        bound = rest.split(" ")[0]
+        return cls(newest, "" if bound == "-" else shifted(bound, -back))
 
 
 async def pages(fetch: Fetch, place: Place) -> AsyncIterator[tuple[list[Json], str]]:
     """The pages from `place` on, each with its cursor; a row that was just shown unchanged is left out."""
     shown: dict[int, Json] = {}
+    tail: list[Json] = []
     while True:
         answer = await fetch(place.bound or None, place.offset)
         rows: list[Json] = answer["issues"]
-        if place.offset and (not rows or rows[0]["id"] != place.tail):
+        if place.offset and rows[:1] != tail:
             place = Place(place.newest, place.bound)  # rows have left the pile: once more from its start
             continue
         fresh = [row for row in rows if shown.get(row["id"]) != row]
         complete = place.offset + len(rows) >= answer["total_count"] or not rows
-        place = advanced(place, rows)
+        place, tail = advanced(place, rows), rows[-1:]
         shown = {**(shown if place.offset else {}), **{row["id"]: row for row in rows}}
         if fresh or complete:
             yield fresh, place.newest if complete else str(place)
@@ -67,7 +71,7 @@ def advanced(place: Place, rows: list[Json]) -> Place:
     newest = max(place.newest, last)
     if last > place.bound:
         return Place(newest, last)
-    return Place(newest, place.bound, place.offset + len(rows) - 1, rows[-1]["id"])
+    return Place(newest, place.bound, place.offset + len(rows) - 1)
 
 
 def shifted(stamp: str, seconds: int) -> str:
