@@ -1,6 +1,6 @@
 """What the tests of the HTTP API share: the daemon's application over a sandbox, and a client with a token."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -77,8 +77,13 @@ class Api:
 
 
 @asynccontextmanager
-async def served(folder: Path, options: Options | None = None, tickets: int = 25) -> AsyncIterator[Api]:
-    """A seeded sandbox without a limit behind the daemon's application, as the workspaces acme and other."""
+async def served(
+    folder: Path, options: Options | None = None, tickets: int = 25, more: Callable[..., None] | None = None
+) -> AsyncIterator[Api]:
+    """A seeded sandbox without a limit behind the daemon's application, as the workspaces acme and other.
+
+    `more` adds routes; it gets the application, the accounts, the store and the sandbox's address.
+    """
     sandbox = Sandbox(options or Options(rate_limit=None))
     seed(sandbox, tickets=tickets)
     async with (
@@ -93,7 +98,9 @@ async def served(folder: Path, options: Options | None = None, tickets: int = 25
         app = make_app(Daemon(), Metrics(), token, keys=Keys(store))
         proxy.add_routes(app, source, store)
         unified.add_routes(app, source, store)
-        openapi.add_routes(app)
+        openapi.add_routes(app, source)
+        if more:
+            more(app, source, store, url)
         async with serving(app, "127.0.0.1", 0, token) as base, aiohttp.ClientSession() as session:
             yield Api(base, session, sandbox, store, source)
     sandbox.close()
