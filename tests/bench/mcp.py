@@ -67,7 +67,8 @@ async def _all(against: str, tool: str) -> dict[str, Any]:
         async with sandbox.serve() as url:
             file = Path(folder) / "bench.toml"
             file.write_text(CONFIG.format(url=url))
-            found = {"syncd": await measured([sys.executable, "-m", "syncd", "mcp", str(file), "--access", "admin"], {}, CALLS)}
+            words = [sys.executable, "-m", "syncd", "mcp", str(file), "--access", "admin"]
+            found = {"syncd": await measured(words, {}, CALLS)}
             if against:
                 env = {"GORGIAS_URL": url, "GORGIAS_EMAIL": "ops@acme.example", "GORGIAS_API_KEY": "sandbox-key"}
                 calls = {tool: {"limit": 30}} if tool else {}
