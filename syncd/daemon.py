@@ -54,7 +54,7 @@ class Daemon:
                 add_mcp(app, self.crew, store, lambda: self.settings)
                 proxy.add_routes(app, self.crew, store)
                 unified.add_routes(app, self.crew, store)
-                openapi.add_routes(app)
+                openapi.add_routes(app, self.crew)
                 url = await stack.enter_async_context(serving(app, http.host, http.port, http.token))
                 await self._serve(url)
 

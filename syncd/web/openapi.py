@@ -1,7 +1,11 @@
-"""`/openapi.json`: every door of the daemon as OpenAPI 3.1, made of the same data that answers the calls."""
+"""`/openapi.json`: every door of the daemon as OpenAPI 3.1, made of the same data that answers the calls.
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cache
+It is about the account that a call would be about: what that cannot do would be answered 501, and is not described. Who
+may call several accounts and names none sees what any of them may do.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -10,9 +14,14 @@ from aiohttp import web
 
 from syncd import registry
 from syncd.operations import FILES, Operation, Operations, Parameter
+from syncd.unified.shelves import shelves_of
 from syncd.web import docs, own_openapi
+from syncd.web.accounts import AccountSource, chosen
+from syncd.web.faults import Fault
 from syncd.web.routes import ID, Route, id_name, routes
 from syncd.web.unified_openapi import (
+    NOBODY,
+    VERBS,
     account_parameter,
     idempotency_parameter,
     openapi_paths,
@@ -22,6 +31,8 @@ from syncd.web.unified_openapi import (
 )
 
 Json = dict[str, Any]
+#: Methods by resource.
+Missing = frozenset[tuple[str, str]]
 #: Whose operations `/proxy` has.
 PRODUCT = "gorgias"
 TAG = "proxy"
@@ -30,28 +41,40 @@ BOOLEAN: Json = {"type": "boolean"}
 CURSOR: Json = {"type": ["string", "null"]}
 
 
-def add_routes(app: web.Application) -> None:
+def add_routes(app: web.Application, accounts: AccountSource) -> None:
     """Serve the description, for programs and for people."""
 
-    async def described(_request: web.Request) -> web.Response:
-        return web.Response(body=_bytes(), content_type="application/json")
+    async def described(request: web.Request) -> web.Response:
+        return web.Response(body=_bytes(*_scope(request, accounts)), content_type="application/json")
 
-    async def page(_request: web.Request) -> web.Response:
+    async def page(request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": docs.POLICY}
-        return web.Response(text=docs.render(document()), content_type="text/html", headers=headers)
+        html = docs.render(document(*_scope(request, accounts)))
+        return web.Response(text=html, content_type="text/html", headers=headers)
 
     app.router.add_get("/openapi.json", described)
     app.router.add_get("/docs", page)
 
 
-@cache
-def _bytes() -> bytes:
-    return orjson.dumps(document())
+def _scope(request: web.Request, accounts: AccountSource) -> tuple[Missing, bool]:
+    """What the account cannot do, and whether it is the product whose operations `/proxy` has."""
+    try:
+        connector = chosen(request, accounts).connector
+    except Fault:  # no account is meant, or none that is open: the calls themselves will say so
+        return NOBODY, True
+    shelves = shelves_of(connector).items()
+    missing = {(key, method) for key, shelf in shelves for method in VERBS if method not in shelf.methods}
+    return NOBODY | missing, connector.name == PRODUCT
 
 
-@cache
-def document() -> Json:
-    """The whole description."""
+@lru_cache(maxsize=8)
+def _bytes(missing: Missing, proxied: bool) -> bytes:
+    return orjson.dumps(document(missing, proxied))
+
+
+@lru_cache(maxsize=8)
+def document(missing: Missing = NOBODY, proxied: bool = True) -> Json:
+    """The whole description, without the methods `missing` from the unified API, and with the proxy or without."""
     product: Any = registry.connector_class(PRODUCT)
     secured: list[Json] = [{"bearer": []}, {"header": []}]
     return {
@@ -63,7 +86,7 @@ def document() -> Json:
             "every product (`/unified`). Tokens are made by `syncd token create`.",
         },
         "security": secured,
-        "paths": {**own_openapi.paths(), **openapi_paths(), **proxy_paths(product)},
+        "paths": {**own_openapi.paths(), **openapi_paths(missing), **(proxy_paths(product) if proxied else {})},
         "components": {
             "schemas": {**openapi_schemas(), "Page": _page()},
             "responses": openapi_responses(),
@@ -158,8 +181,8 @@ def plain(schema: Any) -> Any:
 def _responses(route: Route) -> Json:
     created = route.method == "create"
     good = {"description": "Done.", "content": _content(route)}
-    codes: Iterable[str] = ("200", "201", "202") if created else ("200", "201", "202", "204")
-    return {**dict.fromkeys(codes, good), **refusals()}
+    nothing = {} if created else {"204": {"description": "Done; there is nothing to say."}}
+    return {**dict.fromkeys(("200", "201", "202"), good), **nothing, **refusals()}
 
 
 def _content(route: Route) -> Json:

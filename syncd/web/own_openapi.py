@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from syncd.web.unified_openapi import account_parameter
+
 Json = dict[str, Any]
 TAG = "daemon"
 JSON: Json = {"application/json": {"schema": {"type": "object"}}}
@@ -25,8 +27,8 @@ def paths() -> dict[str, Json]:
         "/readyz": {"get": _of("readyz", "Whether every workspace can do its work", {"200": _good(JSON)})},
         "/metrics": {"get": _of("metrics", "Numbers for Prometheus", {"200": _good(_text("text/plain"))})},
         "/": {"get": _of("status_page", "The status page", {"200": _good(_text("text/html"))})},
-        "/docs": {"get": _of("docs", "This description for people", {"200": _good(_text("text/html"))})},
-        "/openapi.json": {"get": _of("openapi", "This description", {"200": _good(JSON)})},
+        "/docs": {"get": _description("docs", "This description for people", _text("text/html"))},
+        "/openapi.json": {"get": _description("openapi", "This description", JSON)},
         "/hooks/{workspace}/{side}": {"post": _hook()},
         "/mcp": {"post": _mcp()},
     }
@@ -38,6 +40,10 @@ def _of(name: str, summary: str, answers: Json) -> Json:
     if name == "readyz":
         refused["503"] = {"description": "Some cannot; it is said which, and why.", "content": JSON}
     return {"operationId": name, "tags": [TAG], "summary": summary, "responses": {**answers, **refused}}
+
+
+def _description(name: str, summary: str, content: Json) -> Json:
+    return {**_of(name, summary, {"200": _good(content)}), "parameters": [account_parameter()]}
 
 
 def _good(content: Json) -> Json:

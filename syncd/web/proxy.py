@@ -195,7 +195,7 @@ async def _buffered(account: Account, target: Target, call: Call, asked: Asked) 
         raise Fault(504, f"no answer within {DEADLINE:.0f} seconds.{unknown}", happened=writes) from error
     status = result.status if asked.format != "normalized" or target.method == "create" else 200
     body = result.body if asked.format != "normalized" else _normalized(target, call, asked, result)
-    return web.Response(status=status, body=body, headers={"Content-Type": "application/json"})
+    return web.Response(status=status, body=body, headers={"Content-Type": "application/json"} if body else None)
 
 
 def _normalized(target: Target, call: Call, asked: Asked, result: Result) -> bytes:

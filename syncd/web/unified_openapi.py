@@ -1,6 +1,6 @@
 """The unified API for an OpenAPI document: its paths and schemas, made of the same tables as its answers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from syncd.directory import DEFAULT_LIMIT, MAX_LIMIT
@@ -31,6 +31,7 @@ ERRORS: Mapping[str, str] = {
     "504": "The product did not answer in time.",
 }
 VERBS = {"list": "get", "get": "get", "create": "post", "update": "patch", "delete": "delete"}
+PLACES = {"": ("list", "create"), "/{id}": ("get", "update", "delete")}
 SUMMARIES = {
     "list": "List {}",
     "get": "Get one of the {}",
@@ -68,15 +69,16 @@ def refusals() -> dict[str, Json]:
     return {code: {"$ref": f"#/components/responses/Error{code}"} for code in ERRORS}
 
 
-def openapi_paths() -> dict[str, Json]:
-    """The paths with their operations."""
+def openapi_paths(missing: Collection[tuple[str, str]] = NOBODY) -> dict[str, Json]:
+    """The paths with their operations, without those `missing`, by resource and method."""
     found: dict[str, Json] = {
         f"/unified/{model}/capabilities": {"get": _capabilities(model, title)} for model, title in schema.MODELS.items()
     }
     for resource in schema.every().values():
-        own = {VERBS[m]: operation(resource, m) for m in ("get", "update", "delete") if (resource.key, m) not in NOBODY}
-        found[resource.path] = {VERBS[method]: operation(resource, method) for method in ("list", "create")}
-        found[f"{resource.path}/{{id}}"] = own
+        for path, methods in PLACES.items():
+            able = [method for method in methods if (resource.key, method) not in missing]
+            if able:
+                found[resource.path + path] = {VERBS[method]: operation(resource, method) for method in able}
         if resource.name == "attachments":
             found[f"{resource.path}/download"] = {"post": _download(resource)}
     return found

@@ -91,6 +91,13 @@ async def test_options_under_both_names(api: Api, prefix: str) -> None:
     assert most["result_count"] > 1
 
 
+async def test_an_answer_that_is_nothing(api: Api) -> None:
+    """The product's own 204 is passed on as it is, without a type."""
+    tag = (await api.call("POST", "tags", json={"name": "for a moment"})).doc["id"]
+    reply = await api.call("DELETE", f"tags/{tag}", {"response_format": "raw"})
+    assert (reply.status, reply.raw, reply.headers.get("Content-Type")) == (204, b"", None)
+
+
 async def test_options_that_are_wrong_are_all_said(api: Api) -> None:
     """Each by its name; nothing is asked of Gorgias."""
     pairs = {"response_format": "xml", "ignore_limit": "perhaps", "limit": "many", "order_by": "colour"}

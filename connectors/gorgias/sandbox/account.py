@@ -45,7 +45,7 @@ def _search(world: World, call: Call) -> Doc:
         )
     else:
         hits = _channel_hits(world, CHANNELS.get(kind, "phone"), words)
-    found = [hit for hit, _ in zip(hits, range(call.body.get("size", 10)), strict=False)]
+    found = [hit for hit, _ in zip(hits, range(int(call.body.get("size", 10))), strict=False)]  # 5.0 is whole, too
     return {"data": found, "object": "list", "uri": "", "meta": {}}
 
 
