@@ -73,7 +73,7 @@ def phones(doc: Doc) -> list[Row]:
     return [
         {"number": address, "type": said(channel.get("type"))}
         for channel in items(doc, "channels")
-        if channel.get("type") in PHONES and not channel.get("deleted_datetime")
+        if said(channel.get("type")) in PHONES and not channel.get("deleted_datetime")
         if (address := said(channel.get("address")))
     ]
 

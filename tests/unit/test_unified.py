@@ -6,7 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from syncd.connector import Vocabulary
@@ -18,6 +18,10 @@ from syncd.unified.bodies import problems_of
 from syncd.unified.listing import BUDGET, collect
 from syncd.web.unified_openapi import openapi_paths, openapi_schemas
 
+#: The same cases on every machine, however slow it is.
+calm = settings(
+    max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 ROUNDUP = ("unread", "deferred", "chatting", "need-eg", "in-progress", "testing", "done-cbb", "resolved")
 TRACKER = tuple(Status(name, name in {"done-cbb", "resolved"}) for name in ROUNDUP)
 REDMINE = tuple(
@@ -155,7 +159,7 @@ async def pages(shelf: Shelf, query: Query) -> list[list[str]]:
     sort=st.sampled_from([None, ("created_at", True), ("created_at", False), ("name", False)]),
     whole=st.booleans(),
 )
-@settings(max_examples=60, deadline=None)
+@calm
 async def test_every_row_comes_once(count: int, limit: int, name: str | None, sort: Any, whole: bool) -> None:
     """Whatever is filtered, sorted and cut, by the product or here: each row that fits is on exactly one page."""
     shelf = Numbers(count, whole)
@@ -309,6 +313,7 @@ def test_the_model_has_its_shape() -> None:
     fits("contacts", shapes.contact(Person("9", "Carla")))
 
 
+@calm
 @given(st.text(min_size=1), st.text(min_size=1, alphabet="abc:%/ é"))
 def test_a_childs_id_leads_back(own: str, ticket: str) -> None:
     """The id of a comment holds its ticket's, whatever characters that has."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.gorgias import unified, unified_people
@@ -98,6 +98,10 @@ KINDS: Mapping[str, tuple[tuple[str, str], Json, Callable[[Json], Any]]] = {
     "view": (("ticketing", "collections"), VIEW, lambda doc: unified_people.collection(doc, BASE)),
     "field": (("ticketing", "fields"), FIELD, unified_people.field),
 }
+#: The same cases on every machine, however slow it is.
+calm = settings(
+    max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
 #: What stands where something else is documented.
 ODD = [
     None,
@@ -168,7 +172,7 @@ def damaged(value: Any) -> st.SearchStrategy[Any]:
 
 @pytest.mark.parametrize("kind", ["ticket", "message", "customer", "field"])
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@calm
 def test_damage_at_any_depth_is_survived(kind: str, data: st.DataObject) -> None:
     """Whatever is missing or odd inside of what is nested reads as null."""
     doc = KINDS[kind][1]
@@ -265,6 +269,14 @@ def test_an_empty_message_is_a_message() -> None:
     )
     assert (row["body"], row["html_body"], row["author"], row["attachments"]) == (None, None, None, [])
     assert row["channel"] == {"id": "email", "name": "email", "type": "email"}
+
+
+def test_a_channel_of_no_kind_is_none() -> None:
+    """A channel whose type is something else than a word is left out."""
+    assert (
+        shown("customer", CUSTOMER | {"channels": [{"type": [], "address": "x"}, {"type": {}, "address": 5}]})["phones"]
+        == []
+    )
 
 
 def test_a_customers_channels_are_addresses_and_numbers() -> None:
