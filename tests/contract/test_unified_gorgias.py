@@ -1,10 +1,14 @@
 """What the unified API does with Gorgias alone: customers, agents, teams, tags, views, fields, and what lists cost."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
-from tests.unified_desk import Client, Place
+from syncd.unified import schema
+from tests.fakes.gorgias import town
+from tests.unified_desk import Client, Place, api
 
 TICKETS = "ticketing/tickets"
 
@@ -175,3 +179,27 @@ async def test_the_product_gets_what_is_its_own(place: Place, client: Client) ->
     assert refused.status == 400
     redmine = place.client.of("redmine")
     assert (await redmine.send("GET", TICKETS, {"remote_query[a]": "b"})).status == 400
+
+
+async def test_rows_of_nothing_but_an_id_are_objects(tmp_path: Path) -> None:
+    """Lists and objects that hold ids and nulls alone come through every resource, filtered and sorted too."""
+
+    async def bare(request: web.Request, _handler: Any) -> web.StreamResponse:
+        bare_one = {"id": 7, "name": None, "customer": None, "messages": None, "channels": None, "sender": None}
+        bare_one |= {"created_datetime": None, "updated_datetime": None, "ticket_id": None, "attachments": None}
+        listed = {"object": "list", "uri": "", "data": [bare_one, {"id": 8}], "meta": {"next_cursor": None}}
+        return web.json_response(bare_one if request.path.rstrip("/").endswith("/7") else listed)
+
+    async with town(tweak=bare) as odd, api(tmp_path, {"gorgias": odd.connector}) as (made, _):
+        client = made.of("gorgias")
+        for resource in schema.every().values():
+            path = resource.path.removeprefix("/unified/")
+            rows = await client.every(path)
+            assert [row["id"] for row in rows] == ([] if resource.name == "attachments" else ["7", "8"])
+            sort = {f"sort_by[{schema.SORTS[resource.key][-1]}]": "desc"}
+            assert len(await client.every(path, sort)) == len(rows)
+            if resource.name in {"tickets", "contacts"}:
+                assert await client.every(path, {"updated_at[gt]": "2026-01-01"}) == []
+            if resource.name not in {"attachments", "comments"}:
+                assert (await client.one("GET", f"{path}/7"))["id"] == "7"
+        assert (await client.one("GET", "ticketing/comments/7", {"ticket[id]": "1"}))["ticket"] is None
