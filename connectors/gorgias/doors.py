@@ -12,8 +12,8 @@ from yarl import URL
 
 from connectors.gorgias import proxy
 from connectors.gorgias.client import READS, FilePart, must_fit, rows_of
-from connectors.gorgias.mapping import NOTE
 from connectors.gorgias.operations import OPERATIONS, Operation, Request, check, coerce, find
+from connectors.gorgias.sending import may_send
 from syncd.answers import Answer
 from syncd.connector import Upload
 from syncd.errors import TryLater
@@ -23,13 +23,6 @@ from syncd.operations import Call, Result
 #: How often a download is asked for until it begins.
 ATTEMPTS = 3
 LISTS = frozenset({"list", "view-items", "data", "array"})
-#: Inferred: what a message's action sends again. `cancel` deletes it.
-RESENDS = frozenset({"force", "retry"})
-#: Inferred: jobs that write to nobody. A macro may hold an answer, and so may whatever is not known yet.
-QUIET_JOBS = frozenset(
-    {"deleteTicket", "exportTicket", "importMacro", "exportMacro", "updateTicket", "exportTicketDrilldown"}
-    | {"exportConvertCampaignSalesDrilldown"}
-)
 
 
 class Doors:
@@ -63,17 +56,7 @@ class Doors:
 
     def would_send(self, call: Call) -> bool:
         """Whether Gorgias may write to a customer because of this call; in doubt it may."""
-        operation = find(call.name)
-        if not operation.sends:
-            return False
-        unchecked = call.raw is not None or any(name == "action" for name, _ in call.extra)
-        if unchecked or call.params.get("action") in RESENDS:
-            return True
-        body = call.body if isinstance(call.body, Mapping) else {}
-        if operation.resource == "jobs":
-            return body.get("type") not in QUIET_JOBS
-        # Inferred: a message that is there already is sent again by its action only.
-        return operation.method == "POST" and any(not _is_quiet(message) for message in body.get("messages", [body]))
+        return may_send(call)
 
     async def call_operation(self, call: Call) -> Result:
         """Carry it out. Only reads are repeated."""
@@ -137,13 +120,6 @@ def form(files: Sequence[tuple[str, Upload]]) -> Callable[[], aiohttp.MultipartW
         return writer
 
     return body
-
-
-def _is_quiet(message: Any) -> bool:
-    """Imported as sent, from the customer, or a note. Raises nothing: whatever is odd is taken for loud."""
-    if not isinstance(message, Mapping):
-        return False
-    return bool(message.get("sent_datetime")) or message.get("from_agent") is False or message.get("channel") == NOTE
 
 
 def _result(operation: Operation, answer: Answer) -> Result:

@@ -33,12 +33,21 @@ def test_there_are_104_operations() -> None:
 
 
 def test_only_calls_that_can_mail_are_marked_so() -> None:
-    """The operations that may make Gorgias send something are the four that carry messages or run jobs."""
+    """Those that carry messages, run jobs, ask for surveys, and make rules and settings that answer by themselves."""
     assert {name for name, operation in OPERATIONS.items() if operation.sends} == {
         "create_a_gorgias_ticket",
         "create_a_gorgias_message",
         "update_a_gorgias_message_by_id",
         "create_a_gorgias_job",
+        "update_a_gorgias_job_by_id",
+        "create_a_gorgias_survey",
+        "update_a_gorgias_survey_by_id",
+        "create_a_gorgias_satisfaction_survey",
+        "update_a_gorgias_satisfaction_survey_by_id",
+        "create_a_gorgias_rule",
+        "update_a_gorgias_rule_by_id",
+        "create_a_gorgias_account_setting",
+        "update_a_gorgias_account_setting_by_id",
     }
 
 
