@@ -45,6 +45,8 @@ MEANINGS: Mapping[int, type[AccountError]] = {
 }
 _SECRET = re.compile("auth|key|token|secret|cookie", re.IGNORECASE)
 _NUMBER = re.compile("[0-9]+")
+#: What JSON escapes: a pair of surrogates, half a pair (kept in the group), or anything else.
+_ESCAPE = re.compile(rb"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,18 @@ class Answer:
         """The body as JSON; an empty body is None."""
         if self.value is not None or not self.body or self.body.isspace():
             return self.value
-        return orjson.loads(self.body)
+        return parsed(self.body)
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON in a body. Half a pair of surrogates, as a text that was cut may end with, reads as U+FFFD."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        mended = _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], body)
+        if mended == body:
+            raise
+        return orjson.loads(mended)
 
 
 def error_for(

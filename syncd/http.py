@@ -25,7 +25,7 @@ import stamina
 from yarl import URL
 
 from syncd.addresses import PrivateAddress, PublicOnly, address, must_be_allowed
-from syncd.answers import Answer, error_for, reach_hint, said, without_secrets
+from syncd.answers import Answer, error_for, parsed, reach_hint, said, without_secrets
 from syncd.errors import Forbidden, Moved, OutcomeUnknown, RateLimited, TryLater
 from syncd.gate import BACKFILL, Gate
 
@@ -274,7 +274,7 @@ class Transport:
         if not call.wants_json or not body or body.isspace():
             return Answer(status, headers, body)
         try:
-            return Answer(status, headers, body, orjson.loads(body))
+            return Answer(status, headers, body, parsed(body))
         except orjson.JSONDecodeError as error:
             kind = TryLater if call.safe else OutcomeUnknown
             raise kind(

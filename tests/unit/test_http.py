@@ -405,6 +405,21 @@ async def test_gzip_is_read() -> None:
         assert await http.json("GET", "/x") == {"a": 1}
 
 
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"cut \ud83d", "cut \ufffd"),
+        (rb"\uDE00 \ud83d\ude00 \ud83dx", "\ufffd \N{GRINNING FACE} \ufffdx"),
+        (rb"\\ud83d \ud83d\n", "\\ud83d \ufffd\n"),
+    ],
+)
+async def test_a_text_cut_within_a_character_is_read(sent: bytes, read: str) -> None:
+    """Half a pair of surrogates in one row costs that character, and not the whole page."""
+    body = b'[{"excerpt": "' + sent + b'"}]'
+    async with scripted(last=(200, JSON, body)) as server, transport(server.url) as http:
+        assert await http.json("GET", "/x") == [{"excerpt": read}]
+
+
 async def test_a_login_page_is_said_to_be_one() -> None:
     """HTML with 200 says what to look at."""
     async with scripted(last=(200, {"Content-Type": "text/html"}, HTML)) as server:
