@@ -70,12 +70,12 @@ async def _fetch(bench: Bench, target: Side, attachment: Attachment) -> tuple[Up
     path = await asyncio.to_thread(_new_file, bench.folder)
     try:
         digest, size = await _store(bench, target.other, attachment, path, limit)
-        if attachment.size not in {None, size}:
+        if size <= limit and attachment.size not in {None, size}:
             _must_be_so(bench, target.other, attachment, digest, "came with another length than its account says")
     except (Gone, Forbidden, Refused) as error:
         await asyncio.to_thread(path.unlink, missing_ok=True)
-        if isinstance(error, Forbidden):  # as where a server that is being worked on sends everybody elsewhere
-            _must_be_so(bench, target.other, attachment, "forbidden", f"could not be read: {error}")
+        # As where a server that is being worked on sends everybody elsewhere, perhaps to a page that is not there.
+        _must_be_so(bench, target.other, attachment, type(error).__name__, f"could not be read: {error}")
         return None, "could not be read" if isinstance(error, Gone) else f"could not be read: {error}"
     except BaseException:
         with contextlib.suppress(OSError):

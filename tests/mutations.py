@@ -336,6 +336,30 @@ MUTANTS = (
         '    if f"{target}:{name[target]}" in state.parked:\n',
         "tests/faults/test_engine.py::test_one_way_sync_writes_to_one_side_only",
     ),
+    Mutant(
+        "a file's name is used as it is",
+        "a name that is a path is one to the next who stores the file",
+        "syncd/files.py",
+        "    name = text.safe_file_name(attachment.file_name)\n",
+        "    name = attachment.file_name\n",
+        "tests/faults/test_files.py::test_a_files_name_leads_nowhere",
+    ),
+    Mutant(
+        "HTML of the other side is passed on as it is",
+        "a script of one side runs in the other side's pages",
+        "connectors/gorgias/mapping.py",
+        "    html = text.sanitise(said.body.html) if said.body.html else text.text_to_html(plain)\n",
+        "    html = said.body.html or text.text_to_html(plain)\n",
+        "tests/contract/test_privacy.py::test_html_of_neither_side_acts_on_the_other",
+    ),
+    Mutant(
+        "a name that leads to a private address is asked",
+        "a file's address makes syncd ask servers inside its own network",
+        "syncd/addresses.py",
+        '        public = [entry for entry in found if ipaddress.ip_address(entry["host"]).is_global]\n',
+        "        public = found\n",
+        "tests/unit/test_http_files.py::test_a_private_address_is_forbidden",
+    ),
 )  # fmt: skip
 
 

@@ -76,6 +76,7 @@ PROMISES = (
     Promise("P39", "An edited comment is edited on the other side, and not added once more.", "seen elsewhere"),
     Promise("P40", "Custom fields arrive in the type of the field that takes them.", "design"),
     Promise("P41", "No secret shows in a log, an error, a metric, a page or the database, whatever fails.", "design"),
+    Promise("P42", "What one side sends runs no code on the other, leads nowhere inside, names no path.", "design"),
 )  # fmt: skip
 IDS = tuple(promise.id for promise in PROMISES)
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,7 +26,7 @@ from connectors.gorgias.sandbox.render import message
 from connectors.memory import OWN, MemoryConnector
 from state.store import Store
 from syncd.engine import Engine
-from syncd.model import Marker, Person, Side, User
+from syncd.model import Body, Comment, Marker, Person, Side, User
 from syncd.settings import SyncSettings
 from tests.fakes.gorgias import Town, town
 from tests.faults.world import SHM
@@ -197,3 +198,75 @@ def test_whatever_people_do_nobody_is_mailed_and_nothing_private_shows(
     """Through translation, planning and writing, with every author, channel and degree of privacy."""
     with TemporaryDirectory(prefix="syncd-street-", dir=SHM) as folder:
         asyncio.run(play(sqlite_template, Path(folder), steps, public))
+
+
+# -- what acts --------------------------------------------------------------------------------------------------------
+
+NASTY = (
+    "<script>alert(1)</script>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<svg onload=alert(1)><animate onbegin=alert(1)></svg>",
+    "<svg><a xlink:href='javascript:alert(1)'><text>x</text></a></svg>",
+    "<svg><style><img src=x onerror=alert(1)></style></svg>",
+    "<math><mi//xlink:href='data:x,<script>alert(1)</script>'></math>",
+    "<math><mtext><table><mglyph><style><!--</style><img title='--&gt;&lt;img src=1 onerror=alert(1)&gt;'>",
+    "<form><math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    "<noscript><p title='</noscript><img src=x onerror=alert(1)>'>",
+    "<p style='background:url(javascript:alert(1))' onclick=alert(1)>x</p>",
+    "<style>@import '//evil.example/x.css';</style><link rel=stylesheet href=//evil.example/x.css>",
+    "<a href='javascript:alert(1)'>x</a><a href='&#106;ava&#10;script:alert(1)'>y</a>",
+    "<a href='JaVa\tscript:alert(1)'>x</a><a href='vbscript:alert(1)'>y</a>",
+    "<a href='data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg=='>x</a>",
+    "<img src='data:image/svg+xml,<svg onload=alert(1)>'><img src=x onerror=alert(1)>",
+    "<img srcset='//evil.example/x 1x' src='https://files.example/y' onload=alert(1)>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe><object data=x></object><embed src=x>",
+    "<base href=//evil.example><a href=/x>x</a>",
+    "<meta http-equiv=refresh content='0;url=javascript:alert(1)'>",
+    "<form action=//evil.example><input name=key autofocus onfocus=alert(1)><button>go</button></form>",
+    "<details open ontoggle=alert(1)>x</details><video><source onerror=alert(1)></video>",
+    "<template><script>alert(1)</script></template><textarea></textarea><script>alert(1)</script>",
+)
+WORDS = "b del em i ins kbd code s samp strike strong sub sup u a"
+BLOCKS = "blockquote br dd details div dl dt h1 h2 h3 h4 h5 h6 hr img li ol p pre summary ul"
+TABLES = "table tbody td th thead tr"
+KNOWN_TAGS = frozenset(f"{WORDS} {BLOCKS} {TABLES}".split(" "))
+KNOWN_ATTRIBUTES = frozenset({"href", "rel", "src", "alt", "width", "height", "start", "colspan", "rowspan"})
+
+
+class Look(HTMLParser):
+    """What stands in HTML that could act."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.acts: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Only what is known to be harmless is."""
+        self.acts += [] if tag in KNOWN_TAGS else [tag]
+        for name, value in attrs:
+            address = name not in {"href", "src"} or (value or "").startswith(("https://", "http://", "mailto:"))
+            self.acts += [] if name in KNOWN_ATTRIBUTES and address else [f"{tag} {name}={value}"]
+
+    def handle_comment(self, data: str) -> None:
+        """A comment may end anywhere."""
+        self.acts.append(data)
+
+
+@pytest.mark.promise("P42")
+async def test_html_of_neither_side_acts_on_the_other(sqlite_template: Path, tmp_path: Path) -> None:
+    """What customers and colleagues send each other is sanitised before it reaches the other product."""
+    async with street(sqlite_template, tmp_path) as both:
+        there = both.desk.add_ticket("From the tracker", "first")
+        here = both.place.sandbox.create_ticket("From the helpdesk", "first")
+        for html in NASTY:
+            both.desk.append(there, Comment("", Body("words", html), CUSTOMER), by_person=True)
+            both.place.sandbox.customer_reply(here, "words", body_html=html)
+        await both.rest()
+        arrived = [c for ticket in both.desk.tickets.values() for c in ticket.comments or () if c.marker]
+        sent = [message["body_html"] for message in both.place.written]
+        stored = [comment.body.html for comment in arrived if comment.body.html]
+    assert (len(arrived), len(sent)) == (len(NASTY) + 1, len(NASTY) + 1)
+    assert stored
+    assert {html: Look(html).acts for html in [*sent, *stored] if Look(html).acts} == {}

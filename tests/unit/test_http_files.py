@@ -1,6 +1,7 @@
 """Files at the wire: up as a stream that any parser takes, and down from nowhere but where the account keeps them."""
 
 import asyncio
+import gzip
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -120,6 +121,60 @@ async def test_a_redirect_to_nowhere_is_forbidden() -> None:
     """A redirect off the web is not followed."""
     async with scripted(last=(302, {"Location": "file:///etc/passwd"}, b"")) as server, transport(server.url) as http:
         assert isinstance(await refusal(http, "/file"), Forbidden)
+
+
+@pytest.mark.parametrize(
+    "inner", ["http://169.254.169.254/latest/meta-data", "http://[fd00::1]/x", "http://10.0.0.1/x"]
+)
+async def test_a_redirect_into_a_private_network_is_forbidden(inner: str) -> None:
+    """Even where that host were named, which no account does: the metadata of a cloud's machine is not a file."""
+    async with scripted(last=(302, {"Location": inner}, b"")) as server, transport(server.url) as http:
+        for hosts in ([], ["169.254.169.254", "fd00::1", "10.0.0.1"]):
+            assert isinstance(await refusal(http, "/file", hosts=hosts), Forbidden)
+
+
+@pytest.mark.promise("P42")
+@pytest.mark.parametrize("answers", [["127.0.0.1"], ["127.0.0.1", "10.0.0.1"], ["169.254.169.254", "::1"]])
+async def test_a_name_that_leads_into_a_private_network_is_forbidden(
+    answers: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a name leads to is looked at when it is connected to, so that it cannot lead elsewhere a moment later."""
+    asked = []
+
+    async def resolve(_: object, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
+        asked.append(host)
+        return [
+            {"hostname": host, "host": one, "port": port, "family": family, "proto": 0, "flags": 0} for one in answers
+        ]
+
+    monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
+    async with scripted() as server, scripted() as inner, transport(server.url) as http:
+        port = inner.url.rpartition(":")[2]
+        error = await refusal(http, f"http://files.example:{port}/a", hosts=["files.example"])
+        assert isinstance(error, Forbidden)
+        assert "private address" in str(error)
+        assert (asked, inner.asked) == (["files.example"], [])
+
+
+async def test_a_file_that_unpacks_without_end_is_left_in_the_middle() -> None:
+    """A small file that unpacks to a huge one comes in chunks: whoever has enough leaves, and memory stays small."""
+    bomb = gzip.compress(bytes(200_000_000), 9)
+    async with (
+        scripted(last=(200, {**OCTETS, "Content-Encoding": "gzip"}, bomb)) as server,
+        transport(server.url) as http,
+    ):
+        tracemalloc.start()
+        try:
+            size = 0
+            async for chunk in http.download("/file"):
+                size += len(chunk)
+                if size > 1_000_000:
+                    break
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert 1_000_000 < size < 20_000_000
+    assert peak < 40_000_000
 
 
 @pytest.mark.parametrize(
