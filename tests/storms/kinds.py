@@ -184,6 +184,11 @@ def _is_write(passage: Passage) -> bool:
     return passage.request.method != "GET"
 
 
+def _is_no_file(passage: Passage) -> bool:
+    """A bomb in a file's place is too large a file, and left where it is."""
+    return "attachment" not in passage.request.path
+
+
 def feeds_only(strike: Any, fits: Callable[[Passage], bool] = _is_feed, *, harmless: bool = True) -> Kind:
     """A kind that strikes lists."""
     return Kind(strike, fits, harmless)
@@ -212,7 +217,7 @@ KINDS: dict[str, Kind] = {
     "another content type": Kind(_wrong_type, harmless=True),
     "a redirect": Kind(_elsewhere),
     "a redirect to another host": Kind(_other_host),
-    "a gzip bomb": Kind(_gzip_bomb),
+    "a gzip bomb": Kind(_gzip_bomb, _is_no_file),
     "rows twice": feeds_only(_doubled),
     "rows that show late": feeds_only(_late),
     "a search that lags": feeds_only(_lagging, _is_search),
