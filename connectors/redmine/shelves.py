@@ -123,6 +123,15 @@ class Notes(Comments):
 class Files(Attachments):
     """The files of an issue."""
 
+    def __init__(self, account: Any, issues: Issues) -> None:
+        super().__init__(account, issues)
+        self.client = issues.client
+
+    async def delete(self, object_id: str, ticket: str | None) -> None:
+        """By a change of the issue, which its history and the change feed show; a deletion by itself they do not."""
+        file, record = await self._found(object_id, ticket)
+        await self.client.put(record.fields["ticket_id"], {"deleted_attachment_ids": [int(file.id)]})
+
     def raw(self, record: Any, file_id: str) -> Any:
         """As Redmine lists it."""
         return next((row for row in record.get("attachments", ()) if str(row["id"]) == file_id), None)

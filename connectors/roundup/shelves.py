@@ -13,7 +13,7 @@ from syncd.errors import BadRequest, Gone
 from syncd.model import Comment, Ticket, utc
 from syncd.unified import drafts, shapes
 from syncd.unified.shapes import Row
-from syncd.unified.shelves import Comments, Listed, Tickets, Words, basic
+from syncd.unified.shelves import Attachments, Comments, Listed, Tickets, Words, basic
 
 SORTS = {"created_at": "creation", "updated_at": "activity"}
 
@@ -88,6 +88,21 @@ class Messages(Comments):
         await tracker.patch("issue", issue, {"messages": linked})
 
 
+class Files(Attachments):
+    """The files of an issue, which hang on it, on its messages, or on both."""
+
+    async def delete(self, object_id: str, ticket: str | None) -> None:
+        """It is unlinked from all that it hangs on."""
+        file, record = await self._found(object_id, ticket)
+        tracker: Tracker = self.tickets.connector.tracker  # type: ignore[attr-defined]
+        issue = await tracker.item("issue", record.fields["ticket_id"])
+        messages = [await tracker.item("msg", number) for number in mapping.ids(issue.get("messages"))]
+        for kind, item in (*(("msg", message) for message in messages), ("issue", issue)):
+            kept = [number for number in mapping.ids(item.get("files")) if number != file.id]
+            if len(kept) < len(mapping.ids(item.get("files"))):
+                await tracker.patch(kind, item, {"files": kept})
+
+
 class Keywords(Listed):
     """The tags."""
 
@@ -131,7 +146,11 @@ def shelves_of(account: Any) -> Mapping[str, Shelf]:
     """By resource."""
     words = Words(account)
     issues = Issues(account, words)
-    own: dict[str, Shelf] = {"comments": Messages(account, issues), "tags": Keywords(account)}
+    own: dict[str, Shelf] = {
+        "comments": Messages(account, issues),
+        "attachments": Files(account, issues),
+        "tags": Keywords(account),
+    }
     return {**basic(account, words, issues), **own}
 
 

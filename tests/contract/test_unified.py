@@ -132,6 +132,10 @@ async def test_files_go_up_and_come_down(client: Client) -> None:
     assert down.status == 200
     assert down.content == content
     assert "depot.bin" in down.headers["Content-Disposition"]
+    gone = await client.send("DELETE", f"{FILES}/{rows[0]['id']}")
+    assert gone.status in {200, 501}
+    assert [row["id"] for row in await client.every(FILES, of)] == ([] if gone.status == 200 else [rows[0]["id"]])
+    assert (await client.one("GET", f"{COMMENTS}/{comment['id']}", of))["body"] == "See the file"
 
 
 @pytest.mark.parametrize("path", ["users", "teams", "fields", "tags", "collections", "contacts"])

@@ -257,7 +257,9 @@ class Redmine:
         values = self._checked_custom(given.get("custom_fields", ())) if editable else {}
         files = self._claimed(given.get("uploads", ()))
         details = self._changed(issue, attributes, values, files)
-        issue["files"] += files
+        gone = [number for number in given.get("deleted_attachment_ids", ()) if number in issue["files"]]
+        details += [detail("attachment", str(number), self.files[number]["filename"], None) for number in gone]
+        issue["files"] = [number for number in [*issue["files"], *files] if number not in gone]
         self._journalise(issue, user, given, details)
         issue["updated_on"] = self.now()  # also when nothing changed
         return web.Response(status=204)
