@@ -8,7 +8,7 @@ from connectors.gorgias import mapping, unified
 from connectors.gorgias.shelves import Doc, Kept, Place, number_of, quiet, remote, uploaded
 from syncd.connector import Connector, Vocabulary
 from syncd.directory import Draft, File, Query, Record
-from syncd.errors import Gone, Refused
+from syncd.errors import BadRequest, Gone, Refused
 from syncd.model import Attachment, Body, Comment
 from syncd.unified import drafts
 from syncd.unified.drafts import Json
@@ -106,6 +106,10 @@ class Comments(Kept):
     async def _how(self, number: int, draft: Draft, private: bool) -> Row:
         """Channel, direction and sender."""
         author = draft.body.get("author") or {}
+        if author.get("type") == "contact" and (private or draft.send):
+            raise BadRequest(
+                "whose words?", ["author: a customer's words are public; say is_private: false, and not send"]
+            )
         if draft.send and private:
             raise Refused("a private comment is sent to nobody", hint="say is_private: false")
         if draft.send:

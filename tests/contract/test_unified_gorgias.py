@@ -203,3 +203,14 @@ async def test_rows_of_nothing_but_an_id_are_objects(tmp_path: Path) -> None:
             if resource.name not in {"attachments", "comments"}:
                 assert (await client.one("GET", f"{path}/7"))["id"] == "7"
         assert (await client.one("GET", "ticketing/comments/7", {"ticket[id]": "1"}))["ticket"] is None
+
+
+async def test_a_customers_words_are_theirs(client: Client) -> None:
+    """A public comment may be a customer's, whom an address or an id names."""
+    ticket = await client.one("POST", TICKETS, body={"name": "x"})
+    body = {"body": "I wait", "is_private": False, "author": {"type": "contact", "username": "carla@customer.example"}}
+    said = await client.one("POST", "ticketing/comments", {"ticket[id]": ticket["id"]}, body)
+    assert (said["author"]["type"], said["author"]["username"]) == ("contact", "carla@customer.example")
+    by_id = {**body, "author": {"type": "contact", "id": said["author"]["id"]}}
+    again = await client.one("POST", "ticketing/comments", {"ticket[id]": ticket["id"]}, by_id)
+    assert again["author"] == said["author"]

@@ -269,6 +269,7 @@ async def test_nobody_writes_what_the_sync_takes_for_its_own(place: Place, produ
         ("roundup", "POST", "ticketing/tags", {"name": "red", "color": "#ff0000"}),
         ("gorgias", "POST", "ticketing/collections", {"name": "Lost", "description": "Parcels"}),
         ("gorgias", "PATCH", TICKETS, {"contact": None}),
+        ("gorgias", "POST", COMMENTS, {"body": "x", "author": {"type": "contact", "id": "5001"}}),
         ("redmine", "PATCH", TICKETS, {"contact": CARLA}),
         ("memory", "PATCH", TICKETS, {"contact": CARLA}),
     ],
@@ -276,9 +277,10 @@ async def test_nobody_writes_what_the_sync_takes_for_its_own(place: Place, produ
 async def test_what_has_no_place_is_refused(place: Place, product: str, method: str, path: str, body: Any) -> None:
     """A field that the product cannot keep is told, and never dropped without a word."""
     client = place.client.of(product)
+    of = await of_ticket(client)
     if method == "PATCH":
-        path = f"{path}/{(await of_ticket(client))['ticket[id]']}"
-    answer = await client.send(method, path, body=body)
+        path = f"{path}/{of['ticket[id]']}"
+    answer = await client.send(method, path, of, body)
     assert (answer.status, len(answer.failures)) == (400, 1)
 
 
