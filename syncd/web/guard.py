@@ -80,7 +80,7 @@ async def errors_as_json(request: web.Request, handler: Handler) -> web.StreamRe
 def doorkeeper(token: SecretStr | None, keys: Keys | None = None) -> Middleware:
     """The middleware that lets in who shows the daemon's token, or one of `keys` where those lead.
 
-    Without a daemon's token whoever is on this machine may look at everything. The API always wants a token: it writes.
+    Without a daemon's token whoever is on this machine may look at its state. The API always wants a token: it writes.
     """
 
     @web.middleware
@@ -89,13 +89,13 @@ def doorkeeper(token: SecretStr | None, keys: Keys | None = None) -> Middleware:
             return await handler(request)
         shown = _shown(request)
         caller = await _known(shown, token, keys)
-        if caller is None and token is None and not any(map(looks_like_token, shown)) and not _is_api(request):
+        if caller is None and token is None and not any(map(looks_like_token, shown)) and not _is_described(request):
             if not _is_local(request):
                 return refuse(403, "without a token only this machine itself is served: set [http] token")
             caller = ADMIN
         if caller is None:
             return _who_are_you(request)
-        if caller is not ADMIN and not _is_api(request) and request.path not in DESCRIPTIONS:
+        if caller is not ADMIN and not _is_described(request):
             return refuse(403, "this token opens the API and its description; this wants the daemon's own token")
         request[CALLER] = caller
         return await handler(request)
@@ -110,8 +110,9 @@ def permit(request: web.Request, workspace: str, operation: str, route: str, acc
         raise web.HTTPForbidden(reason=reason)
 
 
-def _is_api(request: web.Request) -> bool:
-    return request.path.startswith(API)
+def _is_described(request: web.Request) -> bool:
+    """Whether this is the API, or its description."""
+    return request.path.startswith(API) or request.path in DESCRIPTIONS
 
 
 async def _known(shown: Iterable[str], token: SecretStr | None, keys: Keys | None) -> Caller | None:

@@ -1,6 +1,7 @@
 """The description of the HTTP API: valid, complete, made of what answers, and shown to people."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -8,12 +9,16 @@ from openapi_spec_validator import validate
 
 from connectors.gorgias.connector import GorgiasConnector
 from connectors.gorgias.operations import OPERATIONS
+from syncd.access import Keys
+from syncd.metrics import Metrics
 from syncd.unified import schema
 from syncd.unified.shelves import shelves_of
 from syncd.web import openapi
+from syncd.web.app import make_app, serving
 from syncd.web.routes import ID, routes
 from syncd.web.unified_openapi import NOBODY
 from tests.unit.api_client import ADMIN, Api, served
+from tests.unit.test_web import Daemon
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +73,18 @@ async def test_it_is_served_to_those_who_may_call(api: Api) -> None:
     doors = [path.replace("{id}", "1").replace("{workspace}/{side}", "acme/gorgias") for path in paths]
     for path in doors:
         assert (await api.send("GET", path, token="")).status == (200 if path == "/healthz" else 401), path
+
+
+async def test_it_wants_a_token_where_the_daemon_has_none(api: Api) -> None:
+    """Also on this machine; a browser asks for it as a password."""
+    app = make_app(Daemon(), Metrics(), None, keys=Keys(api.store))
+    openapi.add_routes(app, api.source)
+    async with serving(app, "127.0.0.1", 0, None) as url:
+        bare = replace(api, url=url)
+        for path, scheme in (("/openapi.json", "Bearer"), ("/docs", "Basic")):
+            refused = await bare.send("GET", path, token="")
+            assert (refused.status, refused.headers["WWW-Authenticate"].partition(" ")[0]) == (401, scheme)
+        assert (await bare.send("GET", "/openapi.json", token=await api.token("read"))).status == 200
 
 
 async def test_it_is_about_the_account_that_is_meant(api: Api) -> None:
