@@ -105,6 +105,37 @@ async def test_operation_refuses_what_is_wrong(api: Api, name: str) -> None:
     assert api.sandbox.requests == before
 
 
+def _mistyped(operation: Operation) -> list[str]:
+    """The parameters of the query that do not take every text."""
+    return [param.name for param in operation.query if param.type in {"integer", "boolean"} or param.enum]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OPERATIONS if _mistyped(OPERATIONS[name])))
+async def test_operation_refuses_wrong_values(api: Api, name: str) -> None:
+    """Each parameter with a value of another type, or of none that it knows: all are named, and no call."""
+    before, operation = api.sandbox.requests, OPERATIONS[name]
+    params, body = of(api.sandbox, name)
+    wrong = _mistyped(operation)
+    wanted = _wanted(operation, {**params, **dict.fromkeys(wrong, "~none~")}, body)
+    reply = await api.call(wanted.verb, wanted.path, wanted.params, **wanted.sent)
+    named = {said.partition(":")[0] for said in reply.doc["details"]["failures"]}
+    assert (reply.status, named >= set(wrong), api.sandbox.requests) == (400, True, before)
+
+
+@pytest.mark.parametrize("name", sorted(name for name in OPERATIONS if (OPERATIONS[name].body or {}).get("required")))
+async def test_operation_refuses_what_is_missing(api: Api, name: str) -> None:
+    """A body without a key that must be there: a 400 that names it, and no call."""
+    before, operation = api.sandbox.requests, OPERATIONS[name]
+    params, body = of(api.sandbox, name)
+    if not isinstance(body, dict) or operation.multipart:
+        pytest.skip("the body is no object")
+    for key in (operation.body or {})["required"]:
+        wanted = _wanted(operation, params, {one: value for one, value in body.items() if one != key})
+        reply = await api.call(wanted.verb, wanted.path, wanted.params, **wanted.sent)
+        assert (reply.status, key in str(reply.doc["details"]["failures"])) == (400, True)
+    assert api.sandbox.requests == before
+
+
 @pytest.mark.parametrize(
     "name", sorted(name for name in OPERATIONS if ROUTES[name].tail == ID and id_name(OPERATIONS[name]))
 )
