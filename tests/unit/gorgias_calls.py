@@ -157,7 +157,7 @@ CALLS: dict[str, Make] = {
         {"ticket_id": fresh_ticket(sandbox), "id": field_of(sandbox, "Items affected")},
         3,
     ),
-    "list_all_gorgias_ticket_fields": only_id("tickets"),
+    "list_all_gorgias_ticket_fields": on_ticket(),
     "update_a_gorgias_customer_field_by_id": lambda sandbox: (
         {"customer_id": first(sandbox, "customers")},
         [{"id": field_of(sandbox, "Loyalty tier"), "value": "Gold"}],
@@ -212,7 +212,6 @@ CALLS: dict[str, Make] = {
     "update_a_gorgias_widget_by_id": lambda sandbox: ({"id": first(sandbox, "widgets")}, {"order": 3}),
     "delete_a_gorgias_widget_by_id": only_id("widgets"),
 }
-CALLS["list_all_gorgias_ticket_fields"] = on_ticket()
 #: What a call needs that the seed does not make: run before it.
 NEEDED = {"widget": "create_a_gorgias_widget", "job": "create_a_gorgias_job"}
 
