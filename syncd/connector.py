@@ -23,6 +23,10 @@ class ConnectorConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
+    def credentials_end(self) -> datetime | None:
+        """When the account's credentials end, where that is known: for `syncd status` and the metrics."""
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:

@@ -10,7 +10,7 @@ import email.utils
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -26,11 +26,13 @@ from yarl import URL
 
 from syncd.addresses import PrivateAddress, PublicOnly, address, must_be_allowed
 from syncd.answers import Answer, error_for, parsed, reach_hint, said, without_secrets
-from syncd.errors import Forbidden, Moved, OutcomeUnknown, RateLimited, TryLater
+from syncd.errors import Forbidden, Moved, OutcomeUnknown, RateLimited, TryLater, Unauthorized
 from syncd.gate import BACKFILL, Gate
 
 __all__ = ["BACKFILL", "Answer", "Counters", "Gate", "Streamed", "Transport", "file_body"]
 
+#: Headers to show from now on, or None for those that are in use; asked before each call, and when they were refused.
+Renew = Callable[[bool], Awaitable[Mapping[str, str] | None]]
 MAX_ANSWER = 64 * 1024 * 1024  # bytes of one JSON answer, after decompression
 CHUNK = 64 * 1024
 #: An account that has answered 429 for this many seconds is not ours to push any further.
@@ -94,6 +96,7 @@ class Transport:
         max_answer: int = MAX_ANSWER,
         limit_header: str = "X-Gorgias-Account-Api-Call-Limit",
         explain: Callable[[int, bytes], str] | None = None,
+        renew: Renew | None = None,
     ) -> None:
         self.api = api.rstrip("/")
         self.label = label
@@ -101,6 +104,7 @@ class Transport:
         self.skew = 0.0
         self.counters = Counters()
         self.credentials: dict[str, str] = dict(headers or {})
+        self._renew = renew
         self._timeout = timeout
         self._attempts = attempts
         self._max_answer = max_answer
@@ -190,7 +194,7 @@ class Transport:
         waited, least = 0.0, 0.1
         while True:
             try:
-                return await self._once(call)
+                return await self._let_in(call)
             except RateLimited as error:
                 self.counters.rate_limited += 1
                 pause = max(1.0 if error.retry_after is None else error.retry_after, least)
@@ -199,6 +203,24 @@ class Transport:
                 await self._wait(min(pause, MAX_PAUSE))
                 waited += min(pause, MAX_PAUSE)
                 least = min(2 * least, MAX_PAUSE)
+
+    async def _let_in(self, call: "_Call") -> Answer:
+        """The answer; credentials that are refused, and are others by now, are shown once more: nothing was done."""
+        await self._renewed(refused=False)
+        try:
+            return await self._once(call)
+        except Unauthorized:
+            if not await self._renewed(refused=True):
+                raise
+        return await self._once(call)
+
+    async def _renewed(self, *, refused: bool) -> bool:
+        """Whether there are other credentials than those that were used last."""
+        found = await self._renew(refused) if self._renew else None
+        if found is None or found == self.credentials:
+            return False
+        self.credentials = dict(found)
+        return True
 
     async def _wait(self, seconds: float) -> None:
         if self.gate:
@@ -339,6 +361,8 @@ class Transport:
         session = self._session if own else self._foreign_session(target, hosts, private)
         if session is None:
             raise RuntimeError("the transport is not open")
+        if own:
+            await self._renewed(refused=False)
         headers = {**(self.credentials if own else {}), "Accept": "*/*"}
         options: dict[str, Any] = {"allow_redirects": False, "timeout": self._patience(FILE_TIME)}
         if json is not None:

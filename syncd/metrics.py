@@ -38,11 +38,18 @@ class Metrics:
         self._success = Gauge(
             "syncd_last_success_timestamp_seconds", "When a pass last succeeded", place, registry=registry
         )
+        self._credentials = Gauge(
+            "syncd_credentials_end_timestamp_seconds", "When a side's credentials end", side, registry=registry
+        )
         self._seen: dict[tuple[str, str], Mapping[tuple[str, int], int]] = {}
 
     def up(self, workspace: str, side: str, up: bool) -> None:
         """A side can, or cannot, be worked with."""
         self._up.labels(workspace, side).set(up)
+
+    def credentials(self, workspace: str, side: str, end: float) -> None:
+        """A side's credentials end then, unless they are renewed."""
+        self._credentials.labels(workspace, side).set(end)
 
     def queue(self, workspace: str, state: State, tickets: int) -> None:
         """This many tickets are dirty (to be looked at), waiting (for a later try) or parked (for a person)."""
@@ -95,6 +102,7 @@ class Metrics:
         """Drop what is known of a workspace that is no longer configured."""
         for metric in (
             self._up,
+            self._credentials,
             self._queue,
             self._linked,
             self._lag,

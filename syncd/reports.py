@@ -23,6 +23,12 @@ async def status(settings: Settings) -> list[dict[str, Any]]:
         return [await _status(store, workspace) for workspace in settings.workspaces]
 
 
+def _credentials_end(workspace: Workspace) -> dict[str, datetime]:
+    """When credentials end, by side, where they do."""
+    ends = {"gorgias": workspace.gorgias.credentials_end(), "remote": workspace.remote.credentials_end()}
+    return {side: end for side, end in ends.items() if end}
+
+
 async def _status(store: Store, workspace: Workspace) -> dict[str, Any]:
     leases = await store.rows(Lease, workspace.name)
     holders = [lease.holder for lease in leases if lease.holder and lease.expires_at > utc_now()]
@@ -33,6 +39,7 @@ async def _status(store: Store, workspace: Workspace) -> dict[str, Any]:
         "workspace": workspace.name,
         "worked_on_by": next((holder for holder in holders if not is_dead(holder)), None),
         **await store.counts(workspace.name),
+        "credentials_end": _credentials_end(workspace),
         "read_until": {f"{mark.side}.{mark.stream}": mark.moved_at for mark in marks},
         "waits": [
             {

@@ -144,6 +144,9 @@ def status(console: Console, rows: Rows) -> None:
         table.add_row(*(escape(str(row[name] if row[name] is not None else "-")) for name in names))
     console.print(table)
     for row in rows:
+        for side, end in row["credentials_end"].items():
+            when = f"{end:%Y-%m-%d %H:%M} UTC, unless they are renewed"
+            _line(console, f"{row['workspace']}: the credentials of {side} end {when}")
         for wait in row["waits"]:
             until = f"{wait['until']:%Y-%m-%d %H:%M:%S} UTC"
             _line(console, f"{row['workspace']}: {wait['says']} waits until {until}: {wait['why']}")

@@ -101,8 +101,11 @@ class Vitals:
     def _sides(self, runner: Runner) -> None:
         """What is counted in memory, and is worth reading above all when the store is away."""
         name = runner.workspace.name
+        configs = {Side.GORGIAS: runner.workspace.gorgias, Side.REMOTE: runner.workspace.remote}
         for side, account in runner.accounts.items():
             self._metrics.up(name, side, side not in runner.last.down)
+            if end := configs[side].credentials_end():
+                self._metrics.credentials(name, side, end.timestamp())
             if account.transport:
                 self._metrics.calls(name, side, account.transport.counters.calls)
                 if account.transport.gate:

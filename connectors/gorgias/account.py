@@ -31,9 +31,9 @@ class Mailbox:
 class Account:
     """What is known of one account, learnt when it is first needed."""
 
-    def __init__(self, client: Client, email: str) -> None:
+    def __init__(self, client: Client, email: str | None) -> None:
         self._client = client
-        self._email = email.casefold()
+        self._email = email.casefold() if email else None
         self._words: Vocabulary | None = None
         self._learnt_at = 0.0
         self._fields: dict[int, Field] = {}
@@ -55,10 +55,15 @@ class Account:
                 docs = [doc async for doc in self._all("list_all_gorgias_custom_fields", object_type="Ticket")]
                 fields = [mapping.field(doc) for doc in docs if not doc.get("deactivated_datetime")]
                 self._fields = {int(field.id): field for field in fields}
-                own = next((user.id for user in users if (user.email or "").casefold() == self._email), None)
-                self._words = Vocabulary(STATUSES, PRIORITIES, users, teams, tuple(fields), own)
+                self._words = Vocabulary(STATUSES, PRIORITIES, users, teams, tuple(fields), await self._own(users))
                 self._learnt_at = time.monotonic()
             return self._words
+
+    async def _own(self, users: Iterable[User]) -> str | None:
+        """Who we are: the user of the key or, of an app, the one that Gorgias calls 0."""
+        if self._email is None:
+            return str((await self._client.call("get_single_gorgias_user_by_id", {"id": 0}))["id"])
+        return next((user.id for user in users if (user.email or "").casefold() == self._email), None)
 
     async def _all(self, operation: str, **params: Any) -> AsyncIterator[dict[str, Any]]:
         async for rows in self._client.pages(operation, params):

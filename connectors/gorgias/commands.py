@@ -181,7 +181,8 @@ def _account_without_file(given: dict[str, Any]) -> GorgiasConfig:
     try:
         return GorgiasConfig.model_validate({**values, "api_key": {"env": KEY_VARIABLE}})
     except ValidationError as error:
-        problems = [_option_problem(problem["loc"], problem["msg"]) for problem in error.errors()]
+        problems = [] if given.get("email") else ["--email: is required"]
+        problems += [_option_problem(problem["loc"], problem["msg"]) for problem in error.errors()]
         raise BadRequest("which account?", problems) from error
 
 

@@ -9,9 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
-import aiohttp
-
-from connectors.gorgias import mapping, outgoing
+from connectors.gorgias import credentials, mapping, outgoing
 from connectors.gorgias.account import Account
 from connectors.gorgias.agents import Agents
 from connectors.gorgias.client import PAGE_LIMIT, Client, explain, gate
@@ -63,10 +61,15 @@ class GorgiasConnector(Agents, Library, Doors, Connector):
     @asynccontextmanager
     async def open(cls, config: GorgiasConfig, side: Side, workspace: str) -> AsyncIterator[Self]:
         """The account behind one HTTP session and one rate budget."""
-        headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
         label = f"Gorgias ({config.url.partition('://')[2]})"
         async with Transport(
-            config.url, label, headers=headers, gate=gate(config.rate_window), timeout=config.timeout, explain=explain
+            config.url,
+            label,
+            headers=credentials.headers(config),
+            renew=credentials.renewal(config),
+            gate=gate(config.rate_window),
+            timeout=config.timeout,
+            explain=explain,
         ) as transport:
             yield cls(config, side, workspace, transport)
 
@@ -165,7 +168,7 @@ class GorgiasConnector(Agents, Library, Doors, Connector):
         try:
             me = await self.client.call("get_single_gorgias_user_by_id", {"id": 0})
         except AccountError as error:
-            return [Finding("credentials", False, f"{error}: check subdomain, email and api_key")]
+            return [Finding("credentials", False, f"{error}: check subdomain, email and api_key, or oauth")]
         role = (me.get("role") or {}).get("name")
         hint = "" if role in ROLES else "this role may be too low to write tickets: use agent or admin"
         findings = [Finding(f"credentials of {me.get('email')}", True), Finding(f"role {role}", not hint, hint)]

@@ -14,6 +14,7 @@ import click
 import orjson
 from click.shell_completion import CompletionItem
 
+from connectors.gorgias import credentials
 from connectors.gorgias.client import Client, explain, gate
 from connectors.gorgias.connector import GorgiasConfig
 from connectors.gorgias.operations import Operation, Param, Problem, check, coerce, find, problems
@@ -190,9 +191,13 @@ def _named_file(word: str) -> tuple[str, Path]:
 
 @asynccontextmanager
 async def _client(config: GorgiasConfig) -> AsyncIterator[Client]:
-    headers = {"Authorization": aiohttp.encode_basic_auth(config.email, config.api_key.get_secret_value())}
     async with Transport(
-        config.url, "Gorgias", headers=headers, gate=gate(config.rate_window), explain=explain
+        config.url,
+        "Gorgias",
+        headers=credentials.headers(config),
+        renew=credentials.renewal(config),
+        gate=gate(config.rate_window),
+        explain=explain,
     ) as transport:
         yield Client(transport)
 

@@ -194,7 +194,7 @@ def test_no_account_is_said_with_the_ways_to_name_one() -> None:
     assert (nothing.exit_code, "--config FILE" in nothing.stderr) == (2, True)
     half = runner.invoke(main, ["gorgias", "--subdomain", "acme", LIST])
     assert half.exit_code == 2
-    assert "--email: Field required" in half.stderr
+    assert "--email: is required" in half.stderr
     assert "GORGIAS_API_KEY is not set" in half.stderr
 
 

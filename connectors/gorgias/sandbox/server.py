@@ -18,6 +18,7 @@ from aiohttp import web
 
 from connectors.gorgias.operations import OPERATIONS, Operation, Problem, coerce, parse, problems
 from connectors.gorgias.sandbox import account, events, fields, files, kinds, messages, persons, tags, tickets, views
+from connectors.gorgias.sandbox.oauth import Apps
 from connectors.gorgias.sandbox.pages import Call
 from connectors.gorgias.sandbox.table import Row
 from connectors.gorgias.sandbox.world import Act, Fault, RateLimit, World
@@ -103,6 +104,7 @@ class Server:
         self.buckets: dict[str, Bucket] = {}
         self._callers: dict[str, Row] = {}
         self._routes = routes()
+        self.apps = Apps(world)
 
     def app(self) -> web.Application:
         """The application: one door, and the routes behind it."""
@@ -115,7 +117,7 @@ class Server:
         self.requests += 1
         headers: dict[str, str] = {"X-Request-Id": uuid.uuid4().hex, "X-Gorgias-Release": "sandbox"}
         try:
-            response = await self._answer(request, headers)
+            response = await self.apps.answer(request) or await self._answer(request, headers)
         except Fault as fault:
             response = _json(fault.status, {"error": fault.error})
             if fault.location:
@@ -176,7 +178,7 @@ class Server:
 
     def _caller(self, request: web.Request) -> Row:
         header = request.headers.get("Authorization", "")
-        known = self._callers.get(header)
+        known = None if header.startswith("Bearer") else self._callers.get(header)
         if known is None or known["id"] not in self.world.users:
             known = self._callers[header] = self._identified(header)
         return known
@@ -186,7 +188,7 @@ class Server:
         options = self.world.options
         email = None
         if scheme.lower() == "bearer":
-            email = options.bearers.get(secret)
+            email = options.email if self.apps.let_in(secret) else options.bearers.get(secret)
         elif scheme.lower() == "basic":
             email, key = _basic(secret)
             if key != {**options.accounts, options.email: options.api_key}.get(email):

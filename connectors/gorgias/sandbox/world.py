@@ -47,6 +47,8 @@ class Options:
     api_key: str = "sandbox-key"
     accounts: Mapping[str, str] = field(default_factory=dict)  # further e-mails and their keys
     bearers: Mapping[str, str] = field(default_factory=dict)  # OAuth2 access tokens and the e-mail each acts for
+    app: tuple[str, str] | None = None  # an OAuth2 app's id and secret; it acts for `email`
+    token_life: int = 24 * 3600  # seconds (documented)
     domain: str = "sandbox"
     rate_limit: RateLimit | None = None  # None: no limit, and no header about it
     max_upload: int = 10 * 1024 * 1024  # inferred: the real limit is not documented
