@@ -49,7 +49,14 @@ async def apply(turn: Turn, todo: Plan) -> None:
 
 
 def _steps(turn: Turn, todo: Plan) -> list[Step]:
+    """What is said comes first: a message can reopen a closed ticket, and would undo a close that came before it."""
     steps = []
+    for comment in todo.comments:
+        intent = turn.intent(comment.side, "comment", comment.comment.marker or "", {"source": comment.source})
+        steps.append(Step(intent, partial(_comment, turn, comment)))
+    for edit in todo.edits:
+        intent = turn.intent(edit.side, "edit", f"edit:{turn.link.id}:{edit.comment.id}", {"source": edit.source})
+        steps.append(Step(intent, partial(_edit, turn, edit)))
     for side in Side:
         fields = [write for write in todo.fields if write.side is side]
         tags = [write for write in todo.tags if write.side is side]
@@ -57,12 +64,6 @@ def _steps(turn: Turn, todo: Plan) -> list[Step]:
             payload = {"fields": [_row(write) for write in fields], "tags": [_row(write) for write in tags]}
             intent = turn.intent(side, "update", f"update:{turn.link.id}", payload)
             steps.append(Step(intent, partial(_update, turn, fields, tags)))
-    for comment in todo.comments:
-        intent = turn.intent(comment.side, "comment", comment.comment.marker or "", {"source": comment.source})
-        steps.append(Step(intent, partial(_comment, turn, comment)))
-    for edit in todo.edits:
-        intent = turn.intent(edit.side, "edit", f"edit:{turn.link.id}:{edit.comment.id}", {"source": edit.source})
-        steps.append(Step(intent, partial(_edit, turn, edit)))
     return steps
 
 

@@ -200,6 +200,21 @@ def test_whatever_people_do_nobody_is_mailed_and_nothing_private_shows(
         asyncio.run(play(sqlite_template, Path(folder), steps, public))
 
 
+@pytest.mark.promise("P12")
+async def test_who_answers_and_closes_has_closed(sqlite_template: Path, tmp_path: Path) -> None:
+    """A public message reopens a closed ticket of Gorgias: the answer goes there first, and the close after it."""
+    async with street(sqlite_template, tmp_path, comments_to_gorgias="public", allow_send=True) as both:
+        theirs = both.desk.add_ticket("From the tracker", "It is broken")
+        await both.rest()
+        both.desk.say(theirs, "It is mended")
+        both.desk.edit(theirs, status="closed")
+        await both.rest()
+        (row,) = both.place.sandbox.tickets
+        messages = [m["body_text"] for m in both.place.sandbox.ticket(int(row["id"]))["messages"]]
+        assert "It is mended" in messages[-1]
+        assert (row["status"], both.desk.tickets[theirs].status) == ("closed", "closed")
+
+
 # -- what acts --------------------------------------------------------------------------------------------------------
 
 NASTY = (
