@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
+from syncd import audit as trail
 from syncd import config, log, passes, progress, reports, show, stores
 from syncd import live as live_check
 from syncd.daemon import serve
@@ -211,6 +212,15 @@ def parked(configs: tuple[Path, ...], as_json: bool) -> None:
 def conflicts(configs: tuple[Path, ...], as_json: bool) -> None:
     """List the fields that both sides had changed: both values, the winner, and why."""
     _print(_run(reports.conflicts(load(configs))), as_json, show.conflicts)
+
+
+@main.command()
+@CONFIGS
+@JSON
+@click.option("--ticket", help="Only this one: a Gorgias id, or remote:ID.")
+def audit(configs: tuple[Path, ...], as_json: bool, ticket: str | None) -> None:
+    """List every write that landed: when, where, and what."""
+    _print(_run(trail.audit(load(configs), ticket)), as_json, trail.show)
 
 
 @main.command(name="reconcile")

@@ -110,8 +110,10 @@ class _Story:
         to = {"to_remote": R, "to_gorgias": G}.get(sync.direction, self.side.other)
         if to is self.side:
             why = f"[sync] direction is {sync.direction}, so nothing is made in {other}"
-        elif ticket.trashed or ticket.hidden:
-            why = "it is spam, in the trash or outside of the configured views, and such tickets get none"
+        elif ticket.trashed:
+            why = "it is in the trash, and such tickets get none"
+        elif ticket.hidden:
+            why = "it is spam or outside of the configured views, and such tickets get none"
         elif self.side is G and sync.tags and not ticket.tags & set(sync.tags):
             why = f"it carries none of the tags that [sync] tags asks for ({', '.join(sync.tags)})"
         elif any(row.error for row in unit.dirty):

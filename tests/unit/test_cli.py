@@ -288,6 +288,21 @@ async def test_explain_says_what_would_be_done_and_what_has_no_word(shop: Shop) 
     assert (field["gorgias"], field["gorgias_agreed"]) == ("Renamed", "Where is my order?")
 
 
+async def test_the_audit_trail_shows_what_was_there_before(shop: Shop) -> None:
+    """From the create to the last change of one ticket; a ticket that is not known has none."""
+    gid = fill(shop)
+    config = shop.config()
+    await shop.once()
+    shop.sandbox.set_subject(gid, "Renamed", by=AGENTS[0])
+    await shop.once()
+    rows = (await shop.syncd("audit", config, "--json", "--ticket", str(gid))).json
+    assert (rows[0]["kind"], rows[-1]["kind"]) == ("create", "update")
+    told = await shop.syncd("audit", config)
+    assert "Where is my order?" in told.out
+    assert "Renamed" in told.out
+    assert (await shop.syncd("audit", config, "--ticket", "999")).out == "nothing was written\n"
+
+
 async def test_retry_of_one_ticket_leaves_the_others(shop: Shop) -> None:
     """Only a ticket that is known is looked at again."""
     gid = fill(shop)
