@@ -189,6 +189,13 @@ async def test_files_go_up_and_come_down(api: Api) -> None:
     assert (gone.status, gone.doc["remote_status"]) == (404, 404)
 
 
+@pytest.mark.parametrize("channels", [[{}], [{"type": "email"}], [{"type": "chat"}, {}]])
+async def test_a_sender_of_whom_little_is_known(api: Api, channels: list[dict[str, str]]) -> None:
+    """Channels without a type or an address are taken as they are."""
+    message = {"channel": "api", "from_agent": False, "sender": {"name": "Jo", "channels": channels}}
+    assert (await api.call("POST", "tickets", json={"messages": [message]})).status == 201
+
+
 # -- errors of the product -----------------------------------------------------------------------------------------
 
 

@@ -88,7 +88,7 @@ def _named(values: Doc) -> Doc:
 def _email(body: Doc) -> str | None:
     """The customer's e-mail, lowered (live); the first e-mail channel's where none is given."""
     channels = body.get("channels") or ()
-    given = body.get("email") or next((c["address"] for c in channels if c["type"] == "email"), None)
+    given = body.get("email") or next((c.get("address") for c in channels if c.get("type") == "email"), None)
     return given.lower() if given else None
 
 
@@ -101,7 +101,7 @@ def _channels(world: World, body: Doc, moment: str) -> list[Doc]:
     """The channels of a customer, addresses as typed (live); an e-mail alone makes one."""
     given = list(body.get("channels") or ())
     email = body.get("email")
-    if email and not any(c.get("address", "").lower() == email.lower() for c in given):
+    if email and not any((c.get("address") or "").lower() == email.lower() for c in given):
         given.insert(0, {"type": "email", "address": email, "preferred": True})
     return [_channel(world, channel, moment) for channel in given]
 
