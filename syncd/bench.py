@@ -102,6 +102,8 @@ class Bench:
     loops: LoopBreaker
     force: bool = False
     dry: bool = False
+    #: A first load leaves alone what has not changed since then.
+    since: datetime | None = None
     rows: Rows = field(default_factory=Rows)
     report: Report = field(default_factory=Report)
     #: What was strange about files: whose, which and what, and how often.

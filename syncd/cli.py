@@ -5,6 +5,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import entry_points, version
 from pathlib import Path
 from typing import Any, TypeVar
@@ -144,14 +145,22 @@ def once(configs: tuple[Path, ...], as_json: bool, patience: float, force: bool)
 @CONFIGS
 @JSON
 @PATIENCE
-def backfill(configs: tuple[Path, ...], as_json: bool, patience: float) -> None:
-    """Load everything for the first time, or go on where that stopped."""
-    _pass(load(configs), as_json, force=False, patience=patience)
+@click.option(
+    "--since", type=click.DateTime(), help="Leave alone what has not changed since (UTC), such as 2026-01-31."
+)
+def backfill(configs: tuple[Path, ...], as_json: bool, patience: float, since: datetime | None) -> None:
+    """Load everything for the first time, or go on where that stopped.
+
+    What --since leaves out gets a copy when it next changes, or by `syncd reconcile --apply`.
+    """
+    moment = since.replace(tzinfo=UTC) if since else None
+    _pass(load(configs), as_json, force=False, patience=patience, since=moment)
 
 
-def _pass(settings: Settings, as_json: bool, *, force: bool, patience: float) -> None:
+def _pass(settings: Settings, as_json: bool, *, force: bool, patience: float, since: datetime | None = None) -> None:
     with progress.passes() as shown:
-        outcomes = _run(run_once(settings, force=force, patience=patience, progress=shown))
+        work = run_once(settings, force=force, patience=patience, since=since, progress=shown)
+        outcomes = _run(work)
     _print([show.outcome(outcome) for outcome in outcomes], as_json, show.outcomes)
     codes = {outcome.exit_code for outcome in outcomes}
     sys.exit(1 if 1 in codes else max(codes))
@@ -209,8 +218,12 @@ def parked(configs: tuple[Path, ...], as_json: bool) -> None:
 @main.command()
 @CONFIGS
 @JSON
-def conflicts(configs: tuple[Path, ...], as_json: bool) -> None:
+@click.option("--take", type=int, metavar="ID", help="Let the next pass set the value that lost, on both sides.")
+def conflicts(configs: tuple[Path, ...], as_json: bool, take: int | None) -> None:
     """List the fields that both sides had changed: both values, the winner, and why."""
+    if take is not None:
+        _print(_run(reports.take(load(configs), take)), as_json, show.taking)
+        return
     _print(_run(reports.conflicts(load(configs))), as_json, show.conflicts)
 
 

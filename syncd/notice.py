@@ -109,7 +109,7 @@ async def _news(bench: Bench, side: Side, changes: Sequence[Change]) -> list[Not
     notices = []
     for change in changes:
         link, snapshot = known.get(change.id, (None, None))
-        echo = link is not None and link.state != "linked"
+        echo = (link is not None and link.state != "linked") or (link is None and _too_old(bench, change))
         if change.row is not None and snapshot is not None and not change.deep:
             echo = echo or settled(change.row, snapshot, resolution) or looks_the_same(change.row, snapshot)
             if change.row.updated_at == snapshot.updated_at:
@@ -122,6 +122,11 @@ async def _news(bench: Bench, side: Side, changes: Sequence[Change]) -> list[Not
         if ticket_id or change.event:
             notices.append(Notice(ticket_id, change.why, change.deep, change.event, change.updated_at))
     return notices
+
+
+def _too_old(bench: Bench, change: Change) -> bool:
+    """Whether a first load was told to leave this ticket alone."""
+    return bench.since is not None and change.updated_at is not None and change.updated_at < bench.since
 
 
 async def sweep(bench: Bench) -> None:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from state.store import Store
@@ -72,12 +73,16 @@ async def once(
     *,
     force: bool = False,
     patience: float = PATIENCE,
+    since: datetime | None = None,
     progress: Progress = lambda _step: None,
 ) -> list[Outcome]:
-    """Bring every workspace into step; what keeps one from it is told in its outcome. Raises StoreError."""
+    """Bring every workspace into step; what keeps one from it is told in its outcome. Raises StoreError.
+
+    Tickets that have no copy yet and have not changed since `since` get none.
+    """
     with tempfile.TemporaryDirectory(prefix="syncd-") as folder:
         async with opened(settings) as store:
-            run = _Run(store, Path(folder), force, patience, progress)
+            run = _Run(store, Path(folder), force, patience, since, progress)
             return list(await asyncio.gather(*(run.workspace(workspace) for workspace in settings.workspaces)))
 
 
@@ -87,6 +92,7 @@ class _Run:
     folder: Path
     force: bool
     patience: float
+    since: datetime | None
     progress: Progress
 
     async def workspace(self, workspace: Workspace) -> Outcome:
@@ -115,6 +121,7 @@ class _Run:
 
     async def _passes(self, workspace: Workspace) -> Outcome:
         async with running(workspace, self.store, self.folder) as runner:
+            runner.engine.bench.since = self.since
             if self.force:
                 runner.engine.bench.force = True
                 await self.store.wake(workspace.name)  # what the guard stopped waits for an hour

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 from collections.abc import Coroutine
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aiohttp import web
@@ -250,8 +251,17 @@ async def test_a_conflict_is_told_with_both_values(shop: Shop) -> None:
     assert f"Gorgias ticket {gid} = Redmine ticket {number}" in told.out
     assert "Gorgias had 'Said at Gorgias', Redmine had 'Said at Redmine'" in told.out
     assert "was kept: " in told.out
-    assert len((await shop.syncd("conflicts", config, "--json")).json) == 1
     assert "syncd conflicts" in (await shop.syncd("explain", str(gid), config)).out
+    (listed,) = (await shop.syncd("conflicts", config, "--json")).json
+    taken = await shop.syncd("conflicts", config, "--take", str(listed["id"]))
+    assert "the next pass sets 'subject' to" in taken.out
+    was = shop.subjects()[0]
+    await shop.once()
+    assert shop.subjects()[0] == shop.subjects()[1] != was
+    assert "was asked for, and set" in (await shop.syncd("conflicts", config)).out
+    again = await shop.syncd("conflicts", config, "--take", str(listed["id"]))
+    assert (again.code, "taken back already" in again.err) == (1, True)
+    assert "there is no conflict 99" in (await shop.syncd("conflicts", config, "--take", "99")).err
 
 
 async def test_explain_says_why_a_ticket_has_no_copy(shop: Shop) -> None:
@@ -566,3 +576,27 @@ async def test_a_wrong_call_is_exit_code_2(shop: Shop) -> None:
     missing = await shop.syncd("once", "nowhere.toml")
     assert (missing.code, "nowhere.toml: there is no such file or folder" in missing.err) == (2, True)
     assert (await shop.syncd("sink", "x")).code == 2
+
+
+# -- backfill ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_first_load_leaves_old_tickets_alone(shop: Shop) -> None:
+    """What has not changed since the given day gets its copy when it next changes, or by reconciling."""
+    old = datetime.now(UTC) - timedelta(days=60)
+    with shop.sandbox.at(old):
+        first = shop.sandbox.create_ticket("Long ago", "It was fine.")
+        shop.sandbox.create_ticket("Longer ago", "It was better.")
+    shop.sandbox.create_ticket("Today", "It is late.")
+    config, day = shop.config(), f"{datetime.now(UTC) - timedelta(days=30):%Y-%m-%d}"
+    done = await shop.syncd("backfill", config, "--since", day)
+    assert done.code == 0, said(done)
+    assert shop.subjects()[1] == ["Today"]
+    shop.sandbox.note(first, "Again!", by=AGENTS[0])
+    assert (await shop.syncd("once", config)).code == 0
+    assert shop.subjects()[1] == ["Long ago", "Today"]
+    assert (await shop.syncd("reconcile", config, "--apply")).code in (0, 1)
+    assert (await shop.syncd("once", config)).code == 0
+    assert shop.subjects()[1] == ["Long ago", "Longer ago", "Today"]
+    wrong = await shop.syncd("backfill", config, "--since", "yesterday")
+    assert (wrong.code, "yesterday" in wrong.err) == (2, True)
