@@ -8,12 +8,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import httpx2
 import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 from connectors.gorgias.sandbox import Options, Sandbox, seed
 from tests.contract.test_mcp import CONFIG, called, refused
+from tests.processes.shop import Shop
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -101,3 +104,27 @@ async def test_standard_output_is_the_protocol_alone(place: Place) -> None:
     assert [answer["id"] for answer in answers] == [1, 2]
     assert answers[1]["result"]["isError"] is True
     assert await process.wait() == 0
+
+
+async def test_what_an_agent_writes_is_synced(shop: Shop) -> None:
+    """Over the running daemon: a token of its own, a note by a tool, and the tracker has it; the tools say so."""
+    config = shop.config()
+    gid = shop.sandbox.create_ticket("Broken lamp", "It does not glow.")
+    made = await shop.syncd("token", "create", config, "--access", "write")
+    process = await shop.command.start("run", str(config))
+    (line,) = await process.until(lambda: process.events("running"))
+    (issue,) = await process.until(lambda: list(shop.redmine.issues.values()))
+    bearer = {"Authorization": f"Bearer {made.out.strip()}"}
+    async with (
+        httpx2.AsyncClient(headers=bearer, timeout=60) as http,
+        Client(streamable_http_client(f"{line['url']}/mcp", http_client=http)) as client,
+    ):
+        by_customer = await called(client, "find_tickets", customer="ann@customer.example")
+        assert [row["id"] for row in by_customer["result"]] == [str(gid)]
+        await called(client, "reply_or_note", ticket=str(gid), text="Ask the depot")
+        await process.until(lambda: "Ask the depot" in str(issue["journals"]))
+        assert (await called(client, "sync_status"))["links"] == 1
+        assert "Redmine" in json.dumps(await called(client, "explain_ticket", ticket=str(gid)))
+        there = await called(client, "get_conversation", ticket=f"remote:{issue['id']}", last=1)
+        assert "Ask the depot" in there["messages"][0]["text"]
+    assert await process.stop() == 0
