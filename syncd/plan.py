@@ -368,7 +368,7 @@ def _plan_edit(state: State, rules: Rules, pair: Pair, result: Plan) -> None:
         return
     if changed:
         target = R if G in changed else G
-    elif gorgias.private and not remote.private and Marker.parse(remote.marker):
+    elif gorgias.private and not remote.private and _is_copy(rules, remote):
         target = R  # the copy was made when the original was public; the copy of a remote comment is tighter anyway
     else:
         return
@@ -389,8 +389,15 @@ def _ask_for(state: State, rules: Rules, pair: Pair, found: Mapping[Side, Commen
 def _edit(state: State, rules: Rules, target: Side, found: Mapping[Side, Comment], result: Plan) -> None:
     original, copy = found[target.other], found[target]
     if target in rules.edits and target in rules.to and f"{target}:edit:{copy.id}" not in state.parked:
-        edited = replace(original, id=copy.id, private=copy.private or original.private, marker=copy.marker)
+        # A copy may be tighter than its original: whoever edits it does not hide what the original shows.
+        hidden = copy.private or (original.private and not _is_copy(rules, original))
+        edited = replace(original, id=copy.id, private=hidden, marker=copy.marker)
         result.edits.append(CommentEdit(target, edited, original.id))
+
+
+def _is_copy(rules: Rules, comment: Comment) -> bool:
+    marker = Marker.parse(comment.marker)
+    return marker is not None and marker.workspace == rules.workspace
 
 
 def _find(ticket: Ticket, comment_id: str | None) -> Comment | None:

@@ -118,6 +118,18 @@ async def test_an_edited_comment_is_carried_over(world: World) -> None:
     assert world.texts(R) == {"first": 1, "a better note": 1}
 
 
+@pytest.mark.promise("P36", "P39")
+async def test_an_edit_of_an_internal_copy_hides_no_original(world: World) -> None:
+    """What the remote shows its customers is a note at Gorgias: its text may be edited there, and it stays public."""
+    rid = world.remote.add_ticket("Pump", "it leaks", author=BOB)
+    await world.settle()
+    (note,) = only(world, G).comments
+    world.gorgias.edit_comment(only(world, G).id, note.id, "it leaks badly")
+    await world.settle()
+    (original,) = world.remote.conversation(rid)
+    assert (original.body.text, original.private) == ("it leaks badly", False)
+
+
 @pytest.mark.promise("P22", "P31")
 async def test_a_refused_field_is_parked_and_the_rest_goes_on(world: World) -> None:
     """One value that is not taken neither blocks the other fields nor the other tickets, and can be tried again."""
