@@ -10,7 +10,8 @@ from sqlalchemy import bindparam, case, delete, func, or_, select, update
 from sqlmodel import Session, col
 
 from state.door import Door, Row, batches, core, insert_into, insert_new, links_of, upsert
-from state.tables import Dirty, Lease, Link, SeenEvent, Watermark
+from state.tables import Conflict, Dirty, Lease, Link, SeenEvent, Watermark
+from state.units import ASKED
 from syncd.model import Side
 
 DIRTY = core(Dirty)
@@ -87,6 +88,16 @@ class Notices(Door):
     async def mark(self, workspace: str, side: Side, notices: Collection[Notice]) -> None:
         """Make tickets dirty, at whatever moment and from whatever process."""
         await self._run(lambda session: self._mark(session, workspace, side, notices))
+
+    async def ask_back(self, workspace: str, conflict_id: int, side: Side, ticket_id: str) -> None:
+        """Want the loser of a conflict back, and have the ticket looked at; from whatever process."""
+        change = update(core(Conflict)).where(core(Conflict).c.id == conflict_id).values(taking=ASKED, said=None)
+
+        def work(session: Session) -> None:
+            session.connection().execute(change)
+            self._mark(session, workspace, side, [Notice(ticket_id, "take", deep=True)])
+
+        await self._run(work)
 
     async def forget_events(self, lease: Lease, before: datetime) -> None:
         """Drop the memory of events that no overlap reaches any more."""

@@ -21,6 +21,7 @@ NEW_CONFLICTS, NEW_AUDIT = insert(core(Conflict)), insert(core(Audit))
 SAME_LINK = update(LINK).where(LINK.c.id == bindparam("its_id"))
 SAME_CHILD = update(CHILD).where(CHILD.c.id == bindparam("its_id"))
 DONE = delete(INTENT).where(INTENT.c.id == bindparam("its_id"))
+TAKEN = update(core(Conflict)).where(core(Conflict).c.id == bindparam("its_id"))
 UNPARKED = delete(PARKED).where(PARKED.c.link_id == bindparam("its_link"), PARKED.c.what == bindparam("its_name"))
 ALL_UNPARKED = delete(PARKED).where(PARKED.c.link_id == bindparam("its_link"))
 #: A newer notice has another number, and stays.
@@ -39,6 +40,8 @@ class Settlement:
     parked: list[Parked] = field(default_factory=list)
     unparked: list[str] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
+    #: Conflicts about which a person's wish was fulfilled, or refused.
+    answered: list[Conflict] = field(default_factory=list)
     audit: list[Audit] = field(default_factory=list)
     tombstones: list[Tombstone] = field(default_factory=list)
     files: list[File] = field(default_factory=list)
@@ -95,6 +98,7 @@ class Settling(Door):
             (self._upsert(Tombstone, "workspace", "side", "ticket_id"), [row_of(row) for row in done.tombstones]),
             (self._upsert(File, "workspace", "side", "sha256", "file_name"), [row_of(row, "id") for row in done.files]),
             (NEW_CONFLICTS, _rows(done, done.conflicts, "id")),
+            (TAKEN, [{"its_id": row.id, "taking": row.taking, "said": row.said} for row in done.answered]),
             (NEW_AUDIT, _rows(done, done.audit, "id")),
             (DONE, [{"its_id": intent.id} for intent in done.done]),
             (CLEAN, [{"its_id": row.id, "its_seq": row.seq} for row in done.clean]),

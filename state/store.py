@@ -19,6 +19,7 @@ from state.reports import Reports
 from state.settle import Settlement, Settling
 from state.tables import (
     Child,
+    Conflict,
     Dirty,
     File,
     Intent,
@@ -36,7 +37,8 @@ __all__ = ["Notice", "Settlement", "Store", "Unit"]
 
 #: What a copy holds, in the order in which rows refer to each other.
 COPIED = tuple(
-    core(table) for table in (Link, Snapshot, Child, File, Intent, Dirty, Watermark, SeenEvent, Tombstone, Parked)
+    core(table)
+    for table in (Link, Snapshot, Child, File, Intent, Dirty, Watermark, SeenEvent, Tombstone, Parked, Conflict)
 )
 #: Rows copied at a time.
 PART = 2000

@@ -161,13 +161,16 @@ class Conflict(SQLModel, table=True):
 
     id: int | None = Field(default=None, primary_key=True, sa_type=Id)
     workspace: str = Field(index=True)
-    link_id: int = Field(sa_type=Id)
+    link_id: int = Field(sa_type=Id, index=True)
     field: str
     gorgias_value: Any = Field(default=None, sa_column=Column(JSON))
     remote_value: Any = Field(default=None, sa_column=Column(JSON))
     winner: str
     why: str
     at: datetime
+    #: What became of a person's wish to have the loser's value back: null, `asked`, `taken` or `refused`; and why.
+    taking: str | None = None
+    said: str | None = Field(default=None, sa_type=Text)
 
 
 class Parked(SQLModel, table=True):

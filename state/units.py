@@ -9,10 +9,12 @@ from sqlalchemy import Select, exists, or_, select
 from sqlmodel import Session, col
 
 from state.door import Door, batches, core, id_column, links_of
-from state.tables import Child, Dirty, File, Intent, Link, Parked, Snapshot, Tombstone
+from state.tables import Child, Conflict, Dirty, File, Intent, Link, Parked, Snapshot, Tombstone
 from syncd.model import Side
 
 DIRTY = core(Dirty)
+#: What `Conflict.taking` says between the wish and the pass that fulfils it.
+ASKED = "asked"
 
 
 @dataclass(slots=True)
@@ -25,6 +27,8 @@ class Unit:
     children: list[Child] = field(default_factory=list)
     intents: list[Intent] = field(default_factory=list)
     parked: list[Parked] = field(default_factory=list)
+    #: Conflicts whose loser a person wants back.
+    asked: list[Conflict] = field(default_factory=list)
 
     def id(self, side: Side) -> str | None:
         """The ticket's id on a side, as far as it is known."""
@@ -168,6 +172,10 @@ def _fill(session: Session, units: Mapping[Any, Unit]) -> None:
             units[intent.link_id].intents.append(intent)
         for parked in _of_links(session, Parked, ids):
             units[parked.link_id].parked.append(parked)
+        for conflict in session.execute(
+            select(Conflict).where(col(Conflict.link_id).in_(ids), col(Conflict.taking) == ASKED)
+        ).scalars():
+            units[conflict.link_id].asked.append(conflict)
 
 
 def _of_links(session: Session, table: Any, ids: Sequence[int]) -> Iterable[Any]:

@@ -11,6 +11,7 @@ from syncd.model import Side
 from syncd.runner import is_dead, utc_now
 from syncd.settings import Settings, Workspace
 from syncd.stores import looked_at
+from syncd.taking import ONE_WAY, TAKEN, lost
 
 #: How many waiting tickets `status` names.
 NAMED = 20
@@ -87,6 +88,7 @@ async def conflicts(settings: Settings) -> list[dict[str, Any]]:
                 listed.append(
                     {
                         "workspace": workspace.name,
+                        "id": row.id,
                         "ticket": ticket,
                         "tickets": wording.pair(names, link),
                         "field": row.field,
@@ -97,9 +99,43 @@ async def conflicts(settings: Settings) -> list[dict[str, Any]]:
                         "remote_product": names[Side.REMOTE],
                         "why": row.why,
                         "at": row.at,
+                        "taking": row.taking,
+                        "said": log.masked(row.said or ""),
                     }
                 )
     return listed
+
+
+async def take(settings: Settings, conflict_id: int) -> list[dict[str, Any]]:
+    """Have the next pass take a conflict's loser back. Raises BadRequest when that cannot be done, and StoreError."""
+    async with looked_at(settings) as store:
+        for workspace in settings.workspaces:
+            rows = [row for row in await store.rows(Conflict, workspace.name) if row.id == conflict_id]
+            for row in rows:
+                return [await _take(store, workspace, row)]
+    raise BadRequest(f"there is no conflict {conflict_id}: `syncd conflicts` lists them with their numbers")
+
+
+async def _take(store: Store, workspace: Workspace, row: Conflict) -> dict[str, Any]:
+    if row.taking == TAKEN:
+        raise BadRequest(f"the other value of conflict {row.id} was taken back already")
+    if workspace.sync.direction != "both":
+        raise BadRequest(f"conflict {row.id} cannot be turned round: {ONE_WAY}")
+    if row.field.startswith("comment "):
+        raise BadRequest(f"conflict {row.id} is about a comment's text: edit the comment, `syncd conflicts` shows both")
+    name = (await store.tickets(workspace.name, [row.link_id])).get(row.link_id)
+    link = await _link(store, workspace, name) if name else None
+    if link is None or link.state != "linked" or not (link.gorgias_id and link.remote_id):
+        raise BadRequest(f"the tickets of conflict {row.id} are not kept the same any more")
+    await store.ask_back(workspace.name, row.id or 0, Side.GORGIAS, link.gorgias_id)
+    names = wording.products(workspace)
+    return {
+        "workspace": workspace.name,
+        "id": row.id,
+        "tickets": wording.pair(names, link),
+        "field": row.field,
+        "value": lost(row),
+    }
 
 
 async def _with_tickets(store: Store, workspace: Workspace, table: type[Any]) -> list[tuple[Any, str, Link | None]]:

@@ -15,6 +15,14 @@ from syncd.reconcile import Finding
 
 Rows = list[dict[str, Any]]
 
+#: What became of the wish to have a conflict's other value back.
+TAKING = {
+    None: "→ to have the other value back: syncd conflicts CONFIG --take {id}",
+    "asked": "→ the other value was asked for: the next pass sets it",
+    "taken": "→ the other value was asked for, and set",
+    "refused": "→ the other value was asked for, and not set: {said}",
+}
+
 #: What a dry run's write would be, for people.
 DEEDS = {
     "create": "would be made",
@@ -176,6 +184,17 @@ def conflicts(console: Console, rows: Rows) -> None:
         values = f"Gorgias had {row['gorgias_value']!r}, {row['remote_product']} had {row['remote_value']!r}"
         _line(console, f"    {values}")
         _line(console, f"    {row['winner_product']}'s was kept: {row['why']}")
+        _line(console, f"    {TAKING[row['taking']].format(**row)}")
+
+
+def taking(console: Console, rows: Rows) -> None:
+    """What will be done, and where its outcome is told."""
+    for row in rows:
+        _line(
+            console,
+            f"{row['workspace']}: {row['tickets']}: the next pass sets {wording.field(row['field'])!r} to "
+            f"{row['value']!r} on both sides, unless it was changed again; `syncd conflicts` tells",
+        )
 
 
 def retry(console: Console, rows: Rows) -> None:

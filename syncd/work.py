@@ -14,6 +14,7 @@ from syncd.bench import STAMP, Bench, digest, settled
 from syncd.creating import create, settle_create
 from syncd.model import Marker, Side, Ticket, values
 from syncd.plan import Plan, State, blank, plan
+from syncd.taking import take_back
 from syncd.turn import G, Postponed, R, Turn
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,8 @@ async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> bool:
     await _unpark(turn)
     for intent in list(unit.intents):
         await _recover(turn, intent)
+    for conflict in unit.asked:
+        await take_back(turn, conflict)
     for _ in range(MAX_ROUNDS):
         if not await _round(turn):
             return True
