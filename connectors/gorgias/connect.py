@@ -135,9 +135,22 @@ class Entered:
     files: dict[Path, str]
     values: Mapping[str, Any]
     before: Callable[[], Awaitable[None]] | None = None
+    #: Where an app's tokens are while they are tried, and where they stay once they were.
+    tokens: tuple[Path, Path] | None = None
 
     async def tried(self) -> str:
-        """Whose account it is. Raises BadRequest, AccountError."""
+        """Whose account it is; tokens that do not lead into one leave no trace. Raises BadRequest, AccountError."""
+        if self.tokens is None:
+            return await self._asked()
+        trial, lasting = self.tokens
+        try:
+            who = await self._asked()
+            self.files[lasting] = trial.read_text(encoding="utf-8")
+        finally:
+            trial.unlink(missing_ok=True)
+        return who
+
+    async def _asked(self) -> str:
         if self.before:
             await self.before()
         settings = _validated(self.values)
@@ -188,7 +201,8 @@ def _app(plan: Place, address: dict[str, str], given: Mapping[str, Any]) -> Ente
     client_id = given["client_id"] or click.prompt("The app's client id", err=True)
     secret = _secret(given["secret_file"], "The app's client secret")
     secret_file, token_file = plan.file("secret"), plan.file("tokens")
-    oauth = {"client_id": client_id, "client_secret": secret, "token_file": str(token_file.absolute())}
+    trial = token_file.with_name(f".{token_file.name}.trial")
+    oauth = {"client_id": client_id, "client_secret": secret, "token_file": str(trial.absolute())}
     values = {**address, "oauth": oauth}
     files = {secret_file: secret + "\n"}
     if token_file.exists() and not plan.force:
@@ -197,10 +211,10 @@ def _app(plan: Place, address: dict[str, str], given: Mapping[str, Any]) -> Ente
     async def agree() -> None:
         settings = _validated(values)
         tokens = await _agreed(settings, given["port"], browser=not given["no_browser"])
-        tokens.write(token_file)
+        tokens.write(trial)
 
     held = {"client_id": client_id, "client_secret": {"file": secret_file.name}, "token_file": token_file.name}
-    return Entered({**address, "oauth": held}, files, values, agree)
+    return Entered({**address, "oauth": held}, files, values, agree, (trial, token_file))
 
 
 async def _agreed(settings: GorgiasConfig, port: int, *, browser: bool) -> Tokens:

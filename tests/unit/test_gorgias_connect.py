@@ -5,6 +5,7 @@ import re
 import stat
 import tomllib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from connectors.gorgias.sandbox import Options, Sandbox
 from syncd.cli import main
-from tests.processes.command import Command
+from tests.processes.command import Command, Process
 
 APP = ("app-id", "app-secret-1a2b")
 FORMER = """# ours
@@ -106,15 +107,21 @@ async def test_what_does_not_work_is_not_written(
     assert names(tmp_path) == []
 
 
-async def test_an_app(sandbox: Sandbox, tmp_path: Path, command: Command) -> None:
-    """The browser is led to Gorgias and back to this machine; the tokens are kept, and work."""
-    command.folder = tmp_path
-    (tmp_path / "secret").write_text(APP[1])
-    words = ["--base-url", sandbox.base_url, "--oauth", "--client-id", APP[0], "--secret-file", "secret"]
+async def agreed(sandbox: Sandbox, command: Command, *more: str) -> Process:
+    """`syncd connect gorgias --oauth` in the command's folder, once the browser came back from Gorgias."""
+    (command.folder / "secret").write_text(APP[1])
+    words = ["--base-url", sandbox.base_url, "--oauth", "--client-id", APP[0], "--secret-file", "secret", *more]
     process = await command.start("connect", "gorgias", "acme.toml", *words, "--no-browser")
     (address,) = await process.until(lambda: re.findall(r"Agree in the browser: (\S+)\n", process.err))
     async with aiohttp.ClientSession() as browser, browser.get(address) as page:
         assert "You can close this page" in await page.text()
+    return process
+
+
+async def test_an_app(sandbox: Sandbox, tmp_path: Path, command: Command) -> None:
+    """The browser is led to Gorgias and back to this machine; the tokens are kept, and work."""
+    command.folder = tmp_path
+    process = await agreed(sandbox, command)
     assert await process.wait() == 0, process.err
     oauth = written(tmp_path / "acme.toml")["gorgias"]["oauth"]
     assert oauth["client_id"] == APP[0]
@@ -125,3 +132,23 @@ async def test_an_app(sandbox: Sandbox, tmp_path: Path, command: Command) -> Non
         file.write('[remote]\nconnector = "memory"\n')
     shown = await command.run("gorgias", "--config", "acme.toml", "get_single_gorgias_user_by_id", "--id", "0")
     assert shown.json["email"] == "ops@acme.example", shown.err
+
+
+async def test_an_app_that_gets_in_at_the_second_try(sandbox: Sandbox, tmp_path: Path, command: Command) -> None:
+    """Tokens that do not work are not kept, so that nothing is in the way; with --force the former ones stay."""
+    command.folder = tmp_path
+    lasting, former = sandbox.options, tmp_path / "acme-gorgias.tokens"
+    sandbox.options = replace(lasting, token_life=0)
+    process = await agreed(sandbox, command)
+    assert await process.wait() != 0
+    assert {name for name in names(tmp_path) if "acme" in name} == set()
+    former.write_text("former")
+    process = await agreed(sandbox, command, "--force")
+    assert (await process.wait() != 0, former.read_text()) == (True, "former")
+    former.unlink()
+    sandbox.options = lasting
+    process = await agreed(sandbox, command)
+    assert await process.wait() == 0, process.err
+    assert {name for name in names(tmp_path) if "acme" in name} == {
+        "acme.toml", "acme-gorgias.secret", "acme-gorgias.tokens",
+    }  # fmt: skip
