@@ -50,12 +50,14 @@ class Client:
         must_fit(operation, answer, safe, self.transport.label)
         return answer
 
-    async def pages(self, name: str, params: Mapping[str, Any] | None = None) -> AsyncIterator[list[dict[str, Any]]]:
+    async def pages(
+        self, name: str, params: Mapping[str, Any] | None = None, body: Any = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
         """The rows of a list operation, page after page, whatever the shape of its envelope."""
         operation = find(name)
         params = {**_largest_page(operation), **(params or {})}
         while True:
-            rows, more = rows_of(operation, await self.call(name, params))
+            rows, more = rows_of(operation, await self.call(name, params, body))
             yield rows
             if not more:
                 return

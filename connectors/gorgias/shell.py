@@ -102,7 +102,7 @@ def _options(operation: Operation) -> Iterable[click.Option]:
         yield click.Option(["--file", "files"], multiple=True, metavar="NAME=@PATH", help="A file to send. Repeatable.")
     elif operation.body is not None:
         yield click.Option(["--body"], metavar="JSON|@FILE|-", help="The body: JSON, a file of it, or standard input.")
-    if operation.kind in LISTS:
+    if operation.kind in LISTS and operation.effect == "read":
         yield click.Option(["--all", "everything"], is_flag=True, help="Follow all pages; one JSON object a line.")
     if operation.kind in {"binary", "text"}:
         yield click.Option(["--output"], metavar="FILE", help="The file to write; - is standard output.")
@@ -207,7 +207,7 @@ async def _call(
 ) -> None:
     async with _client(config) as client:
         if given.get("everything"):
-            await _every_page(client, operation, params)
+            await _every_page(client, operation, params, body)
         elif operation.kind == "binary":
             path = check(operation, params).path
             stream = client.transport.download(config.url + path)
@@ -246,10 +246,10 @@ async def _upload(client: Client, operation: Operation, params: Mapping[str, Any
     return await client.transport.json(request.method, request.path, query=request.query, data=form)
 
 
-async def _every_page(client: Client, operation: Operation, params: Mapping[str, Any]) -> None:
+async def _every_page(client: Client, operation: Operation, params: Mapping[str, Any], body: Any) -> None:
     """Row by row, as the pages come; how far it is stands on stderr."""
     number = 0
-    async for rows in client.pages(operation.name, params):
+    async for rows in client.pages(operation.name, params, body):
         for row in rows:
             _print(row, orjson.OPT_APPEND_NEWLINE)
         before, number = number, number + len(rows)
