@@ -13,6 +13,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, Table, insert, select
 
 from state.door import core
+from state.history import History
 from state.leases import Leases
 from state.notices import Notice, Notices
 from state.reports import Reports
@@ -44,7 +45,7 @@ COPIED = tuple(
 PART = 2000
 
 
-class Store(Leases, Notices, Units, Settling, Reports, Tokens):
+class Store(Leases, Notices, Units, Settling, Reports, Tokens, History):
     """The durable state of every workspace in one database.
 
     Raises StoreError and its kinds, and SyncdError when a row contradicts what is stored.

@@ -19,6 +19,7 @@ async def notice_all(bench: Bench) -> None:
     marks = await bench.store.watermarks(bench.workspace)
     await all_ended(_notice_side(bench, side, {k: m.cursor for k, m in marks.items()}) for side in Side)
     await bench.store.forget_events(bench.lease, bench.now() - timedelta(seconds=max(3600, 4 * bench.sync.overlap)))
+    await bench.store.forget_history(bench.lease)
 
 
 async def _notice_side(bench: Bench, side: Side, cursors: dict[tuple[str, str], str]) -> None:

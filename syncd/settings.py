@@ -77,6 +77,7 @@ class StoreSettings(Table):
 
     password: SecretValue | None = None
     url: SecretValue = Field(default=SecretStr("sqlite:///syncd.db"), validate_default=True)
+    keep_history: Annotated[float, BeforeValidator(seconds), Field(ge=0, le=1e9)] = 180 * 86400.0
 
     @field_validator("url")
     @classmethod

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -82,6 +83,8 @@ async def _once(settings: Settings, *, upgrade: bool) -> Store:
         store = Store(settings.store.url.get_secret_value(), utc_now)
     except StoreError as error:
         raise _placed(settings, error) from error
+    # 0 keeps everything.
+    store.keep = timedelta(seconds=settings.store.keep_history) or None
     try:
         return await store.open(upgrade=upgrade)
     except StoreError as error:
