@@ -12,12 +12,24 @@ from syncd.reports import named
 from syncd.settings import Settings, Workspace
 from syncd.stores import looked_at
 
+#: What was done, for people; `product` is the one that was written to, `other` the one that it came from.
+DEEDS = {
+    "create": "made in {product}",
+    "update": "{product}: {field} was {before!r}, is {after!r}",
+    "close": "closed in {product}, as its other half is gone: {field} was {before!r}, is {after!r}",
+    "delete": "deleted in {product}, as its other half is gone",
+    "comment": "comment {of} of {other} copied to {product} as {id}{internal}",
+    "edit": "{product}: comment {id} got the new text of comment {of} of {other}",
+    "tags": "{product}: tags{added}{removed}",
+}
 
-async def audit(settings: Settings, ticket: str | None) -> list[dict[str, Any]]:
-    """The writes of each workspace, oldest first, or those of one ticket. Raises BadRequest, StoreError."""
+
+async def audit(settings: Settings, ticket: str | None, limit: int | None = None) -> list[dict[str, Any]]:
+    """Each workspace's writes or those of one ticket, oldest first; with `limit` the last ones. Raises StoreError."""
     wanted = named(ticket) if ticket else None
     async with looked_at(settings) as store:
-        return [row for workspace in settings.workspaces for row in await _written(store, workspace, wanted)]
+        found = [await _written(store, workspace, wanted) for workspace in settings.workspaces]
+    return [row for rows in found for row in rows[-limit if limit else 0 :]]
 
 
 async def _written(store: Store, workspace: Workspace, wanted: tuple[Side, str] | None) -> list[dict[str, Any]]:
@@ -35,10 +47,32 @@ async def _written(store: Store, workspace: Workspace, wanted: tuple[Side, str] 
             "product": names[Side(row.side)],
             "kind": row.kind,
             "what": row.what,
+            "says": _says(row, names),
             "at": row.at,
         }
         for row in sorted(rows, key=lambda row: row.id or 0)
     ]
+
+
+def _says(row: Audit, names: wording.Products) -> str:
+    """What was done, in a sentence."""
+    side, what = Side(row.side), dict(row.what)
+    if "field" in what:
+        what["field"] = wording.field(what["field"])
+    said = {
+        **what,
+        "product": names[side],
+        "other": names[side.other],
+        "internal": ", internal" if what.get("private") else "",
+        "added": _tags("added", what.get("add")),
+        "removed": _tags("removed", what.get("remove")),
+    }
+    again = f" (the other value of conflict {what['conflict']}, taken back)" if "conflict" in what else ""
+    return DEEDS[row.kind].format(**said) + again
+
+
+def _tags(verb: str, tags: list[str] | None) -> str:
+    return f" {verb}: {', '.join(tags)}" if tags else ""
 
 
 def show(console: Console, rows: list[dict[str, Any]]) -> None:
@@ -46,6 +80,5 @@ def show(console: Console, rows: list[dict[str, Any]]) -> None:
     if not rows:
         console.print("nothing was written")
     for row in rows:
-        what = ", ".join(f"{name} {value!r}" for name, value in row["what"].items())
-        line = f"{row['at']:%Y-%m-%d %H:%M:%S} UTC {row['workspace']}: ticket {row['ticket']}, {row['kind']} in "
-        console.print(f"{line}{row['product']}: {what}", highlight=False, markup=False)
+        line = f"{row['at']:%Y-%m-%d %H:%M:%S} UTC {row['workspace']}: ticket {row['ticket']}: {row['says']}"
+        console.print(line, highlight=False, markup=False)

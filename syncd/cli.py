@@ -231,9 +231,10 @@ def conflicts(configs: tuple[Path, ...], as_json: bool, take: int | None) -> Non
 @CONFIGS
 @JSON
 @click.option("--ticket", help="Only this one: a Gorgias id, or remote:ID.")
-def audit(configs: tuple[Path, ...], as_json: bool, ticket: str | None) -> None:
-    """List every write that landed: when, where, and what."""
-    _print(_run(trail.audit(load(configs), ticket)), as_json, trail.show)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the last ones of each workspace.")
+def audit(configs: tuple[Path, ...], as_json: bool, ticket: str | None, limit: int | None) -> None:
+    """List every write that landed: when, where, what, and what was there before."""
+    _print(_run(trail.audit(load(configs), ticket, limit)), as_json, trail.show)
 
 
 @main.command(name="reconcile")

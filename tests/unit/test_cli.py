@@ -308,8 +308,10 @@ async def test_the_audit_trail_shows_what_was_there_before(shop: Shop) -> None:
     rows = (await shop.syncd("audit", config, "--json", "--ticket", str(gid))).json
     assert (rows[0]["kind"], rows[-1]["kind"]) == ("create", "update")
     told = await shop.syncd("audit", config)
-    assert "Where is my order?" in told.out
-    assert "Renamed" in told.out
+    assert "made in Redmine" in told.out
+    assert "Redmine: subject was 'Where is my order?', is 'Renamed'" in told.out
+    (last,) = (await shop.syncd("audit", config, "--limit", "1")).out.splitlines()
+    assert last == told.out.splitlines()[-1]
     assert (await shop.syncd("audit", config, "--ticket", "999")).out == "nothing was written\n"
 
 
