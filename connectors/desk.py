@@ -172,6 +172,18 @@ class Desk:
         """Somebody moves the ticket to the trash, or takes it out again."""
         self._touch(ticket_id, "trash", True, trashed=trashed)
 
+    def hide(self, ticket_id: str, hidden: bool = True) -> None:
+        """Somebody calls the ticket spam, or no spam."""
+        self._touch(ticket_id, "spam", True, hidden=hidden)
+
+    def split(self, ticket_id: str, comment_id: str) -> str:
+        """Somebody makes a comment a ticket of its own, which is returned."""
+        moved = next(comment for comment in self.conversation(ticket_id) if comment.id == comment_id)
+        self.delete_comment(ticket_id, comment_id)
+        made = self.open(Ticket("", self.read(ticket_id).subject, contact=moved.author), None, by_person=True)
+        self._touch(made, "comment", True, comment_id=moved.id, comments=(moved,))
+        return made
+
     def delete(self, ticket_id: str, *, by_person: bool = True) -> None:
         """Somebody deletes the ticket for good."""
         if self.tickets.pop(ticket_id, None):
@@ -246,7 +258,7 @@ class Desk:
         changed = [name for name, value in cleaned.items() if before.get(name) != value]
         changed += ["tags"] if news["tags"] != ticket.tags else []
         if changed or why == "created":
-            self._touch(ticket_id, "fields" if [*cleaned] == [*custom] else why, by_person, changed, **news)
+            self._touch(ticket_id, "fields" if 0 < len(custom) == len(cleaned) else why, by_person, changed, **news)
 
     def checked(self, fields: Mapping[str, Value]) -> dict[str, Value]:
         """The fields as they would be stored. Raises Refused for a value the desk does not know."""

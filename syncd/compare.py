@@ -29,10 +29,11 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One side as it was read: whole tickets, and the sha256 of their files by attachment id."""
+    """One side as it was read: whole tickets, the sha256 of their files by attachment id, and what is put away."""
 
     tickets: tuple[Ticket, ...]
     hashes: Mapping[str, str] = field(default_factory=dict)
+    put_away: frozenset[str] = frozenset()  # the ids of tickets in the trash, and of spam
 
 
 async def read(account: Connector, *, files: bool = True) -> Reading:
@@ -41,8 +42,10 @@ async def read(account: Connector, *, files: bool = True) -> Reading:
     changes = [change for stream in account.streams for change in await _changes(account, stream)]
     ids = dict.fromkeys(change.id for change in changes if change.id)
     whole = await asyncio.gather(*(_get(account, ticket_id, gate) for ticket_id in ids))
-    tickets = tuple(ticket for ticket in whole if ticket and not (ticket.hidden or ticket.trashed))
-    return Reading(tickets, await _hashes(account, tickets, gate) if files else {})
+    found = [ticket for ticket in whole if ticket]
+    put_away = frozenset(ticket.id for ticket in found if ticket.hidden or ticket.trashed)
+    tickets = tuple(ticket for ticket in found if ticket.id not in put_away)
+    return Reading(tickets, await _hashes(account, tickets, gate) if files else {}, put_away)
 
 
 async def _changes(account: Connector, stream: str) -> list[Change]:

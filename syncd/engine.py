@@ -16,16 +16,16 @@ from typing import TypeVar
 import structlog
 
 from state.store import Notice, Settlement, Store, Unit
-from state.tables import Lease, Tombstone
-from syncd.bench import Bench, LoopBreaker, Report, all_ended
+from state.tables import Audit, Lease, Tombstone
+from syncd.bench import Bench, LoopBreaker, Report, all_ended, base, digest
 from syncd.connector import Changes, Connector, Vocabulary
 from syncd.errors import AccountError, Forbidden, Gone, RateLimited, StoreError, TryLater, Unauthorized
 from syncd.http import BACKFILL
-from syncd.model import Side, Ticket
+from syncd.model import Side, Ticket, values
 from syncd.notice import notice_all, sweep
 from syncd.settings import SyncSettings
 from syncd.translate import Translation
-from syncd.turn import GoneAt, Postponed
+from syncd.turn import GoneAt, Postponed, Turn
 from syncd.work import nothing_new, unsure_only, work_on
 
 log = structlog.get_logger(__name__)
@@ -240,8 +240,9 @@ class Engine:
     async def _bury_one(self, unit: Unit, gone: GoneAt) -> None:
         link, ticket_id = unit.link, unit.id(gone.side) or ""
         tombstone = Tombstone(
-            workspace=self.bench.workspace, side=gone.side, ticket_id=ticket_id, at=self.bench.now(), why="deleted"
-        )
+            workspace=self.bench.workspace, side=gone.side, ticket_id=ticket_id, at=self.bench.now(),
+            why="deleted" if gone.to is None else "merged",
+        )  # fmt: skip
         settlement = Settlement(link=link, tombstones=[tombstone], clean=unit.dirty)
         if link is None:
             await self.bench.store.settle(self.bench.lease, settlement)
@@ -255,7 +256,9 @@ class Engine:
             if await self._edited_since(unit, gone.side.other, other):
                 log.info("a deleted ticket's copy was edited since: it is kept", side=gone.side.other, copy=other)
             else:
-                await self._end(gone.side.other, other)
+                # What a merged ticket said goes on at the survivor: its copy is closed at the most, never deleted.
+                delete = self.bench.sync.on_delete == "delete" and gone.to is None
+                settlement.audit = await self._end(unit, gone.side.other, delete=delete)
         if self.bench.sync.on_delete == "unlink":
             link.state = "unlinked"
         await self.bench.store.settle(self.bench.lease, settlement)
@@ -276,33 +279,33 @@ class Engine:
 
     async def _edited_since(self, unit: Unit, side: Side, ticket_id: str) -> bool:
         """Whether the other side was changed by a person after the last agreement: an edit beats a delete."""
-        snapshot = unit.snapshots.get(side)
         try:
             ticket = await self.bench.accounts[side].get(ticket_id)
         except Gone:
             return False
-        known = {child.gorgias_id if side is Side.GORGIAS else child.remote_id for child in unit.children}
-        said = any(comment.id not in known for comment in ticket.comments or ())
-        shown = snapshot is not None and any(
-            getattr(ticket, name, None) != value for name, value in snapshot.fields.items() if ":" not in name
-        )
-        return said or shown
+        agreed = base(unit.snapshots.get(side))
+        shown = {name: value for name, value in values(ticket).items() if name in agreed.values}
+        known = {pair.id(side): pair.digest(side) for pair in Turn(self.bench, unit, {}).state().pairs}
+        said = any(known.get(comment.id) != digest(comment) for comment in ticket.comments or ())
+        return said or shown != dict(agreed.values) or agreed.tags not in (None, ticket.tags)
 
-    async def _end(self, side: Side, ticket_id: str) -> None:
-        """What `on_delete` says happens to the ticket that is left."""
-        account = self.bench.accounts[side]
+    async def _end(self, unit: Unit, side: Side, *, delete: bool) -> list[Audit]:
+        """Delete the ticket that is left, or close it; what was done, for the record."""
+        account, ticket_id, turn = self.bench.accounts[side], unit.id(side) or "", Turn(self.bench, unit, {})
         try:
-            if self.bench.sync.on_delete == "delete" and account.capabilities.delete:
+            if delete and account.capabilities.delete:
                 await account.delete(ticket_id)
                 self.bench.report.writes[side, "delete"] += 1
-                return
+                return [turn.audit(side, "delete", {"ticket": ticket_id})]
             ticket = await account.get(ticket_id)
             closed = self.bench.translation.closed(side)
             if closed and ticket.status != closed:
-                await account.update(ticket, Changes({"status": closed}))
+                after = await account.update(ticket, Changes({"status": closed}))
                 self.bench.report.writes[side, "close"] += 1
+                return [turn.audit(side, "close", {"field": "status", "before": ticket.status, "after": after.status})]
         except (Gone, Forbidden) as error:
             log.info("the copy of a deleted ticket could not be ended", side=side, copy=ticket_id, error=str(error))
+        return []
 
 
 def _deep(unit: Unit, side: Side) -> bool:
