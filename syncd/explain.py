@@ -1,5 +1,6 @@
 """Why one ticket is as it is: what is linked, both sides, the last agreement, what would be done, what waits."""
 
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -8,10 +9,10 @@ from state.store import Store, Unit
 from state.tables import Conflict, Lease
 from syncd import log, wording
 from syncd.bench import Bench, LoopBreaker, base
-from syncd.connector import Connector
+from syncd.connector import Connector, Vocabulary
 from syncd.errors import AccountError, Gone, Moved
-from syncd.model import Side, Ticket, values
-from syncd.plan import Pair, Plan, State, Unmapped, plan
+from syncd.model import Side, Ticket, Value, values
+from syncd.plan import Pair, Plan, Rules, State, Unmapped, agree, plan
 from syncd.reports import named
 from syncd.runner import account, utc_now
 from syncd.settings import Settings, Workspace
@@ -19,6 +20,8 @@ from syncd.stores import looked_at
 from syncd.translate import Translation
 
 G, R = Side.GORGIAS, Side.REMOTE
+#: What was sent, for people.
+SENT = {"create": "its copy", "comment": "a comment", "edit": "a comment's new text", "delete": "its end"}
 
 
 @dataclass(slots=True)
@@ -35,9 +38,21 @@ class Explanation:
 
 async def explain(settings: Settings, ticket: str) -> list[Explanation]:
     """The ticket in each workspace; `ticket` is a Gorgias id, or `remote:` and the remote's id. Raises StoreError."""
-    side, ticket_id = named(ticket)
+    asked, ticket_id = named(ticket)
+    said = []
     async with looked_at(settings) as store:
-        return [await _Story(store, workspace, side, ticket_id).told() for workspace in settings.workspaces]
+        for workspace in settings.workspaces:
+            async with AsyncExitStack() as stack:
+                accounts = {side: await stack.enter_async_context(account(workspace, side)) for side in Side}
+                said.append(await told(store, workspace, accounts, asked, ticket_id))
+    return said
+
+
+async def told(
+    store: Store, workspace: Workspace, accounts: Mapping[Side, Connector], side: Side, ticket_id: str
+) -> Explanation:
+    """Everything that can be found out; what cannot be read is said, and the rest goes on. Raises StoreError."""
+    return await _Story(store, workspace, side, ticket_id).told(accounts)
 
 
 class _Story:
@@ -47,23 +62,27 @@ class _Story:
         self.store, self.workspace, self.side, self.ticket_id = store, workspace, side, ticket_id
         self.names = wording.products(workspace)
         self.said = Explanation(workspace.name, wording.ticket(self.names, side, ticket_id))
+        self.merged = False
 
-    async def told(self) -> Explanation:
-        """Everything that can be found out; what cannot be read is said, and the rest goes on."""
+    async def told(self, accounts: Mapping[Side, Connector]) -> Explanation:
         unit = await self.store.unit(self.workspace.name, self.side, self.ticket_id)
         self._link(unit)
-        async with AsyncExitStack() as stack:
-            accounts = {s: await stack.enter_async_context(account(self.workspace, s)) for s in Side}
-            now = {s: t for s in Side if (t := await self._read(accounts[s], s, unit.id(s)))}
-            await self._both(unit, accounts, now)
-        if await self.store.tombstones(self.workspace.name, self.side, [self.ticket_id]) and self.side not in now:
-            self.said.sentences.append("It is known to be deleted, and a deleted ticket is never made again.")
+        now = {s: t for s in Side if (t := await self._read(accounts[s], s, unit.id(s)))}
+        await self._both(unit, accounts, now)
+        if self.side not in now and not self.merged:
+            await self._nowhere(unit)
         self._waits(unit)
         await self._conflicts(unit)
         self.said.waits = [log.masked(line) for line in self.said.waits]
         return self.said
 
-    async def _both(self, unit: Unit, accounts: dict[Side, Connector], now: dict[Side, Ticket]) -> None:
+    async def _nowhere(self, unit: Unit) -> None:
+        if await self.store.tombstones(self.workspace.name, self.side, [self.ticket_id]):
+            self.said.sentences.append("It is known to be deleted, and a deleted ticket is never made again.")
+        elif unit.link is None:
+            self.said.sentences.append("It never had a copy: is the number right, and the product?")
+
+    async def _both(self, unit: Unit, accounts: Mapping[Side, Connector], now: dict[Side, Ticket]) -> None:
         linked = unit.link is not None and unit.link.state == "linked"
         if len(now) == 2 and linked:
             try:
@@ -81,7 +100,9 @@ class _Story:
             return
         if not (link.gorgias_id and link.remote_id):
             other = self.names[G if link.remote_id else R]
-            self.said.sentences.append(f"Its copy in {other} is not made yet.")
+            sent = any(intent.kind == "create" for intent in unit.intents)
+            known = f"It is not known yet whether its copy in {other} was made."
+            self.said.sentences.append(known if sent else f"Its copy in {other} is not made yet.")
             return
         self.said.sentences.append(
             f"{wording.pair(self.names, link)}: kept the same since {link.created_at:%Y-%m-%d %H:%M} UTC."
@@ -98,7 +119,9 @@ class _Story:
         try:
             return await connector.get(ticket_id)
         except Moved as error:
-            self.said.sentences.append(f"{name} was merged into {error.to or 'another one'}.")
+            self.merged = True
+            into = wording.ticket(self.names, side, error.to) if error.to else "another one"
+            self.said.sentences.append(f"{name} was merged into {into}: ask about that one.")
         except Gone:
             self.said.sentences.append(f"{name} does not exist, or not any more.")
         except AccountError as error:
@@ -124,7 +147,7 @@ class _Story:
 
     # -- what would be done -------------------------------------------------------------------------------------------
 
-    async def _plan(self, unit: Unit, accounts: dict[Side, Connector], now: dict[Side, Ticket]) -> None:
+    async def _plan(self, unit: Unit, accounts: Mapping[Side, Connector], now: dict[Side, Ticket]) -> None:
         words = {side: await accounts[side].vocabulary() for side in Side}
         sync = self.workspace.sync
         translation = Translation(sync, accounts, words)
@@ -144,7 +167,9 @@ class _Story:
             timed = {side: replace(t, times=await accounts[side].field_times(t)) for side, t in now.items()}
             todo = plan(replace(state, now=timed), bench.rules)
         self._would(todo)
-        self._no_words(state, translation)
+        self._no_words(state, translation, words)
+        self._stays(state, bench.rules, todo)
+        self._too_large(now)
 
     def _fields(self, state: State, translation: Translation) -> None:
         shown = {side: values(state.now[side]) for side in Side}
@@ -179,19 +204,55 @@ class _Story:
             would.append(
                 f"decide the conflict about {wording.field(clash.name)!r} for {names[clash.winner]}: {clash.why}"
             )
-        if not todo.writes:
-            self.said.sentences.append("Both are in step: nothing would be written.")
 
-    def _no_words(self, state: State, translation: Translation) -> None:
+    def _stays(self, state: State, rules: Rules, todo: Plan) -> None:
+        """That nothing would be written, and what differs all the same."""
+        shown = {side: values(state.now[side]) for side in Side}
+        both = [names for names in rules.translator.fields if names[0] in shown[G] and names[1] in shown[R]]
+        apart = [names[0] for names in both if not agree(rules, names, shown[G][names[0]], shown[R][names[1]])]
+        if todo.writes:
+            return
+        if not apart:
+            self.said.sentences.append("Both are in step: nothing would be written.")
+            return
+        which = ", ".join(map(wording.field, apart))
+        if len(rules.to) == 1:
+            (target,) = rules.to
+            why = f"[sync] direction is {self.workspace.sync.direction}, so changes in {self.names[target]} stay there"
+        else:
+            why = "see what waits"
+        self.said.sentences.append(f"The two differ ({which}), and nothing would be written: {why}.")
+
+    def _too_large(self, now: Mapping[Side, Ticket]) -> None:
+        limit = self.workspace.sync.max_attachment
+        for side, ticket in now.items():
+            for file in (file for comment in ticket.comments or () for file in comment.attachments):
+                if file.size and file.size > limit:
+                    self.said.sentences.append(
+                        f"The file {file.file_name!r} in {self.names[side]} ({file.size} bytes) is larger than [sync] "
+                        f"max_attachment ({limit}): it stays there, and the copied comment says where it is."
+                    )
+
+    def _no_words(self, state: State, translation: Translation, words: Mapping[Side, Vocabulary]) -> None:
         """Values that stay on one side, because the other has no word for them."""
         for names in translation.fields:
             for side, name in ((G, names[0]), (R, names[1])):
                 value = values(state.now[side]).get(name)
                 if value not in (None, "") and isinstance(translation.across(side, names, value), Unmapped):
-                    self.said.waits.append(
-                        f"{wording.field(name)!r} is {value!r} in {self.names[side]}, for which "
-                        f"{self.names[side.other]} has no word: give it one there, or name one under [sync]"
-                    )
+                    self.said.waits.append(self._no_word(side, name, value, words))
+
+    def _no_word(self, side: Side, name: str, value: Value, words: Mapping[Side, Vocabulary]) -> str:
+        here, there = self.names[side], self.names[side.other]
+        if name == "assignee":
+            who = next((user.name for user in words[side].users if user.id == value), value)
+            return (
+                f"it is assigned to {who} in {here}, and {there} has nobody of that e-mail address: add them there, or "
+                "name their counterpart under [sync.users]"
+            )
+        return (
+            f"{wording.field(name)!r} is {value!r} in {here}, for which {there} has no word: give it one there, or "
+            "name one under [sync]"
+        )
 
     # -- what waits ---------------------------------------------------------------------------------------------------
 
@@ -204,8 +265,9 @@ class _Story:
             )
         for intent in unit.intents:
             waits.append(
-                f"a {intent.kind} was sent to {self.names[Side(intent.side)]} at {intent.sent_at:%Y-%m-%d %H:%M:%S} "
-                "UTC, and whether it arrived is found out by the next pass"
+                f"{SENT.get(intent.kind, 'a change')} was sent to {self.names[Side(intent.side)]} at "
+                f"{intent.sent_at:%Y-%m-%d %H:%M:%S} UTC and no answer came: the next pass looks whether it arrived, "
+                "and does not send it twice"
             )
         for dirty in unit.dirty:
             if dirty.error:

@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 MAX_ROUNDS = 6
 #: Seconds after which such a ticket is looked at again.
 RESTLESS_PAUSE = 600.0
+UNSURE = "whether its copy was made is not known: no answer came, and a new ticket cannot be searched for at once"
 
 
 async def work_on(bench: Bench, unit: Unit, short: dict[Side, Ticket]) -> bool:
@@ -152,7 +153,7 @@ async def _look_for_copy(turn: Turn, intent: Intent, target: Side) -> None:
         return
     wait = intent.sent_at + timedelta(seconds=account.capabilities.index_lag) - turn.bench.now()
     if wait > timedelta():
-        raise Postponed("a create's answer was lost; its ticket may not be searchable yet", wait.total_seconds())
+        raise Postponed(UNSURE, wait.total_seconds())
 
 
 async def _recover_write(turn: Turn, intent: Intent) -> None:
