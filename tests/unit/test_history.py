@@ -1,11 +1,15 @@
 """What is on record, and when it goes."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
 
 from state.history import PART
 from state.store import Settlement, Store
 from state.tables import ApiCall, Audit, Conflict, Link
 from tests.databases import START
+from tests.faults.world import World
 from tests.processes.shop import Shop
 
 DAY = timedelta(days=1)
@@ -63,3 +67,19 @@ async def test_a_pass_forgets_what_is_older_than_the_configuration_says(shop: Sh
     config.write_text(config.read_text().replace("[store]", '[store]\nkeep_history = "1ms"'))
     await shop.once()
     assert shop.rows("audit") == []
+
+
+@pytest.mark.parametrize("on_delete", ["close", "delete"])
+async def test_the_end_of_a_copy_is_on_record(sqlite_template: Path, on_delete: str) -> None:
+    """Closing says what the status was; deleting says which ticket it was."""
+    world = World(sqlite_template, on_delete=on_delete)
+    gid = world.gorgias.add_ticket("Lamp", "broken")
+    await world.settle()
+    (rid,) = world.remote.tickets
+    world.gorgias.delete(gid)
+    await world.settle()
+    last = (await world.rows(Audit))[0]
+    await world.close()
+    closed = {"field": "status", "before": "New", "after": "Closed"}
+    assert (last.side, last.kind) == ("remote", on_delete)
+    assert last.what == (closed if on_delete == "close" else {"ticket": rid})
