@@ -46,9 +46,10 @@ lint: $(STAMP) ## style, types, and who may import whom
 e2e: $(STAMP) ## against real products; installs the system packages that these need, and says which
 	@sed -n 's/^PACKAGES="\(.*\)"/e2e: installs what is missing of the system packages \1 (needs root)/p' tests/servers/*-up.sh
 	@echo "e2e: histories of SYNCD_SEED=$(SYNCD_SEED); another number plays other ones"
-	@# Two processes: the real products, one test after the other in one of them, and every step of every scenario.
-	SYNCD_ALL_STEPS=1 SYNCD_HISTORIES=2000 SYNCD_SEED=$(SYNCD_SEED) \
-		$(RUN) pytest -q -rs -n 2 --dist loadgroup tests/e2e $(STEPS)
+	@# Two processes: the real products, one test after the other, and every step of every scenario.
+	@SYNCD_ALL_STEPS=1 SYNCD_HISTORIES=2000 SYNCD_SEED=$(SYNCD_SEED) $(RUN) pytest -q -rs $(STEPS) >.venv/steps.txt 2>&1 & \
+		steps=$$!; $(RUN) pytest -q -rs tests/e2e; products=$$?; \
+		wait $$steps; all=$$?; cat .venv/steps.txt; exit $$((products || all))
 
 mutants: $(STAMP) ## the engine with one rule after the other taken out: each must make a test fail
 	$(RUN) tests.mutants
