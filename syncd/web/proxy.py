@@ -6,7 +6,6 @@
 
 import asyncio
 import hashlib
-import math
 import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,19 +17,17 @@ import orjson
 from aiohttp import web
 
 from state.store import Store
-from state.tables import ApiCall
 from syncd import log
 from syncd.access import Access
-from syncd.connector import Connector
 from syncd.errors import AccountError, BadRequest
 from syncd.operations import FILES, Call, Operations, Result
-from syncd.runner import utc_now
 from syncd.web import bodies, faults, query
-from syncd.web.accounts import Account, AccountSource, chosen
+from syncd.web.accounts import Account, AccountSource
+from syncd.web.calls import answered, limits, record_of
 from syncd.web.faults import Fault
-from syncd.web.guard import CALLER, permit
+from syncd.web.guard import permit
 from syncd.web.query import Asked
-from syncd.web.records import Records, key_of
+from syncd.web.records import Records
 from syncd.web.routes import STANDARD, Routes, Target, find, routes
 
 #: Seconds that a call may take, with all waiting for the product's limit; files take as long as they take.
@@ -58,18 +55,7 @@ class Proxy:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One call, whatever becomes of it."""
-        try:
-            account = chosen(request, self._accounts)
-        except Fault as fault:
-            return fault.response()
-        response: web.StreamResponse
-        try:
-            response = await self._answer(request, account)
-        except Fault as fault:
-            response = fault.response()
-        if not response.prepared:
-            response.headers.update(limits(account.connector))
-        return response
+        return await answered(request, self._accounts, self._answer)
 
     async def _answer(self, request: web.Request, account: Account) -> web.StreamResponse:
         doors = account.connector
@@ -92,18 +78,7 @@ class Proxy:
     async def _write(
         self, request: web.Request, account: Account, target: Target, call: Call, asked: Asked
     ) -> web.Response:
-        key = key_of(request)
-        record = ApiCall(
-            workspace=account.workspace,
-            side=str(account.side),
-            token=request[CALLER].name,
-            operation=call.name,
-            path=request.path,
-            what=_for_the_record(call),
-            at=utc_now(),
-            key=key,
-            digest=_digest(request, call) if key else None,
-        )
+        record = record_of(request, account, call.name, _for_the_record(call), lambda: _digest(request, call))
         return await self._records.once(record, lambda: _buffered(account, target, call, asked))
 
 
@@ -255,19 +230,6 @@ def _headers(target: Target, given: Mapping[str, str]) -> dict[str, str]:
     if target.operation.kind in FILES:
         headers["Content-Disposition"] = given.get("Content-Disposition", "attachment")
     return headers
-
-
-def limits(connector: Connector) -> dict[str, str]:
-    """The product's call allowance, where it tells one: how much there is, how much is left, seconds until all is."""
-    gate = connector.transport.gate if connector.transport else None
-    if gate is None or not gate.capacity:
-        return {}
-    left = math.floor(gate.capacity * (1 - gate.used))
-    return {
-        "ratelimit-limit": str(int(gate.capacity)),
-        "ratelimit-remaining": str(max(0, left)),
-        "ratelimit-reset": str(math.ceil(gate.used * gate.window)),
-    }
 
 
 def _doors(account: Account) -> Operations:

@@ -22,9 +22,9 @@ from syncd.unified.listing import Listing, collect
 from syncd.unified.shelves import shelves_of
 from syncd.web import bodies, faults
 from syncd.web.accounts import Account, AccountSource, chosen
+from syncd.web.calls import answered, limits
 from syncd.web.faults import Fault
 from syncd.web.guard import permit
-from syncd.web.proxy import limits
 from syncd.web.records import Records
 from syncd.web.unified_answers import DOWNLOAD, WRITES, Target, answer, asked, found, shown
 from syncd.web.unified_openapi import openapi_paths, openapi_schemas
@@ -69,18 +69,7 @@ class Unified:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One call, whatever becomes of it."""
-        try:
-            account = chosen(request, self._accounts)
-        except Fault as fault:
-            return fault.response()
-        response: web.StreamResponse
-        try:
-            response = await self._answer(request, account)
-        except Fault as fault:
-            response = fault.response()
-        if not response.prepared:
-            response.headers.update(limits(account.connector))
-        return response
+        return await answered(request, self._accounts, self._answer)
 
     async def _answer(self, request: web.Request, account: Account) -> web.StreamResponse:
         target = found(request)

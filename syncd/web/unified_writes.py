@@ -11,17 +11,15 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from state.tables import ApiCall
 from syncd.connector import Upload
 from syncd.directory import Draft, Shelf
 from syncd.errors import BadRequest
-from syncd.runner import utc_now
 from syncd.unified.bodies import problems_of
 from syncd.unified.drafts import decoded
 from syncd.web import bodies, faults
 from syncd.web.accounts import Account
-from syncd.web.guard import CALLER
-from syncd.web.records import Records, key_of
+from syncd.web.calls import record_of
+from syncd.web.records import Records
 from syncd.web.unified_answers import Target, answer, asked, shown
 from syncd.web.unified_query import TICKET, Options
 
@@ -39,18 +37,8 @@ class Writer:
     ) -> web.Response:
         """Once, and on record. Raises Fault."""
         body = await _body(request, target, shelf, options)
-        key = key_of(request)
-        record = ApiCall(
-            workspace=account.workspace,
-            side=str(account.side),
-            token=request[CALLER].name,
-            operation=target.operation,
-            path=request.path,
-            what=_for_the_record(target, options, body),
-            at=utc_now(),
-            key=key,
-            digest=_digest(request, body) if key else None,
-        )
+        what = _for_the_record(target, options, body)
+        record = record_of(request, account, target.operation, what, lambda: _digest(request, body))
         return await self._records.once(record, lambda: _written(target, shelf, options, body))
 
 
