@@ -26,6 +26,11 @@ Work = Callable[[Backend, Asked], Awaitable[dict[str, Any]]]
 
 def tools_of(backend: Backend) -> Iterable[Tool]:
     """The five jobs."""
+    yield from _on_tickets(backend)
+    yield from _on_sync(backend)
+
+
+def _on_tickets(backend: Backend) -> Iterable[Tool]:
     yield Tool(
         "find_tickets",
         "Find Gorgias tickets by text (subject, messages), customer (id, e-mail or name), tag or status, latest change "
@@ -71,6 +76,9 @@ def tools_of(backend: Backend) -> Iterable[Tool]:
         tags=frozenset({"support"}),
         finder="find_tickets",
     )
+
+
+def _on_sync(backend: Backend) -> Iterable[Tool]:
     yield Tool(
         "sync_status",
         "How far Gorgias and the other tracker are in step: numbers, what waits, what needs a person.",
