@@ -1,20 +1,19 @@
 """One storm of each kind over each side: few calls, two lines in the log, and all is as it should be afterwards."""
 
 import io
-import logging
 import os
 import random
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import stamina
-import structlog
 
 from syncd import log
 from syncd.model import Side
+from tests.logs import own_log  # noqa: F401 - a fixture
 from tests.storms.kinds import KINDS
 from tests.storms.scene import DOWN, UP, Scene, staged
 
@@ -27,17 +26,6 @@ HISTORIES = int(os.environ.get("SYNCD_STORM_HISTORIES", "3"))
 #: The first has a test of its own; the second is as slow as "hang after the effect", and less of a trap.
 ELSEWHERE = {"a search that lags", "hang before the effect"}
 MIXED = [name for name, kind in KINDS.items() if not kind.slow]
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """Each test's logging is its own."""
-    root = logging.getLogger()
-    former, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = former
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture

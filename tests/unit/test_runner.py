@@ -3,18 +3,16 @@
 import asyncio
 import io
 import json
-import logging
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from connectors.desk import Desk
 from connectors.gorgias.sandbox import Sandbox
@@ -24,6 +22,7 @@ from syncd import config, log
 from syncd.errors import LeaseHeld, StoreBusy, TryLater
 from syncd.model import Side
 from syncd.runner import Runner, holder, is_dead, running, utc_now
+from tests.logs import own_log  # noqa: F401 - a fixture
 
 MINUTE = timedelta(minutes=1)
 CONFIG = """
@@ -77,17 +76,6 @@ class Stage:
                 raise error
 
         self.desk.fault = fault
-
-
-@pytest.fixture(autouse=True)
-def _own_log() -> Iterator[None]:
-    """Each test's logging is its own."""
-    root = logging.getLogger()
-    former, level = list(root.handlers), root.level
-    yield
-    root.handlers[:] = former
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @asynccontextmanager
